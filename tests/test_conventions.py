@@ -41,7 +41,7 @@ COUNTED = {
     "again_bound",
     "low", "high", "swing", "low_objective", "high_objective", "low_effect", "high_effect", "now", "target",
     "factor", "speed_up", "latency_exponent", "ends_at_parameters", "last", "years", "layer_occupancy",
-    "handover_rounds", "allowed", "reached", "beyond", "cores", "rack_units", "claimed",
+    "handover_rounds", "allowed", "reached", "beyond", "cores", "rack_units", "claimed", "mean_sequences",
 }  # fmt: skip
 """Numbers without a unit: counts, and figures in the unit of another field."""
 
@@ -87,6 +87,7 @@ def test_every_test_file_mirrors_a_module_or_a_rule(path):
         "test_export_page.py",
         "test_machines_of_2026.py",
         "test_machines_page.py",
+        "test_measurements_page.py",
         "test_method.py",
         "test_models_page.py",
         "test_objections_page.py",

@@ -118,13 +118,13 @@ def fit_software(cases: Sequence[Fitted], *, strength: float = 0.05, rounds: int
 
     An InputError says what to measure next where the rows cannot tell the constants apart.
     """
-    software = _one_stack(cases)
+    software = one_stack(cases)
     used = thinned(cases)
     shipped = _shipped(software)
     effects = effects_of(used, shipped)
     told = {name: value for name, value in shipped.items() if effects[name] > LEAST_EFFECT}
-    if len(used) < len(told) or not told:
-        hints = _to_measure(told or shipped)
+    if not enough(used, told):
+        hints = to_measure(told or shipped)
         raise InputError(
             f"{len(used)} rows cannot tell {len(told)} constants of {software.name} apart;"
             f" measure more, such as {hints}"
@@ -150,13 +150,24 @@ def fit_software(cases: Sequence[Fitted], *, strength: float = 0.05, rounds: int
     )
 
 
+def enough(cases: Sequence[Fitted], told: Mapping[str, float]) -> bool:
+    """Whether rows may tell so many constants apart."""
+    return bool(told) and len(cases) >= len(told)
+
+
+def told_by(cases: Sequence[Fitted]) -> dict[str, float]:
+    """The constants of their stack that rows say anything about, and how much."""
+    effects = effects_of(cases, _shipped(one_stack(cases)))
+    return {name: effect for name, effect in effects.items() if effect > LEAST_EFFECT}
+
+
 def _shipped(software: Software) -> dict[str, float]:
     """The constants that the stack has; a factor cannot move those that are 0."""
     stated = {name: getattr(software, name) for name in MEASURE}
     return {name: value for name, value in stated.items() if value}
 
 
-def _to_measure(constants: Iterable[str]) -> str:
+def to_measure(constants: Iterable[str]) -> str:
     """What would tell the first of some constants."""
     return listed([MEASURE[name] for name in itertools.islice(constants, 3)], "or")
 
@@ -184,7 +195,8 @@ def median_factor(errors: Floats) -> float:
     return float(np.exp(np.median(np.abs(errors))) - 1)
 
 
-def _one_stack(cases: Sequence[Fitted]) -> Software:
+def one_stack(cases: Sequence[Fitted]) -> Software:
+    """The stack that all rows are of."""
     stacks = {case.topology.software.name: case.topology.software for case in cases}
     if len(stacks) != 1:
         raise InputError(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -9,7 +10,7 @@ from pydantic import Field, model_validator
 
 from planner.errors import InputError, listed
 from planner.machines.software import CollectiveKind
-from planner.readers.files import read_text
+from planner.readers.files import opened, read_text
 from planner.records import Record
 from planner.units import Bytes, Count, Degree
 
@@ -98,6 +99,29 @@ def read_measurements(path: Path) -> tuple[Measurement, ...]:
     if unknown:
         raise InputError(f"{path}: {unknown[0]!r} is not a column of a table of measurements")
     return tuple(_measurement(path, number, row) for number, row in enumerate(reader, 2))
+
+
+def measurements_csv(rows: Sequence[Measurement]) -> str:
+    """Rows as a table that is read again; columns of which no row says anything stay out."""
+    stated = [row.model_dump(exclude_unset=True, exclude_none=True) for row in rows]
+    columns = [
+        name
+        for name in Measurement.model_fields
+        if name in NEEDED or any(name in one for one in stated)
+    ]
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    for one in stated:
+        table.writerow({name: one.get(name, "") for name in columns})
+    return text.getvalue()
+
+
+def is_measurements(path: Path) -> bool:
+    """Whether a file is such a table, by its first line."""
+    with opened(path, "a table of measurements or a result of a benchmark") as (stream, _):
+        head = stream.readline(2**16)
+    return b"row_id" in head and b"{" not in head
 
 
 def _measurement(path: Path, line: int, row: dict[str, Any]) -> Measurement:

@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from planner import catalogue
-from planner.calibration.fitting import MEASURE, fit_software, profile_toml
 from planner.calibration.intervals import Interval, intervals_from
 from planner.calibration.leaving_out import Outside
 from planner.calibration.measurements import COLLECTIVES, PUBLISHED, read_measurements
@@ -30,11 +29,12 @@ from planner.calibration.shipping import (
     write_left_out,
 )
 from planner.calibration.validation import accuracies_of, cases_of
+from planner.cli import calibrating
 from planner.cli.answers import SweepMeter, answer
 from planner.cli.arguments import Shape
 from planner.cli.files import check_writable, write_whole
 from planner.cli.streams import complain
-from planner.errors import InputError, UnknownNameError, listed, shortened
+from planner.errors import InputError, UnknownNameError, shortened
 from planner.report.text import aligned
 from planner.studies.audits.audits import audit as audited
 from planner.studies.sweeps.specs import read_spec
@@ -57,12 +57,14 @@ ClaimsFile = Annotated[
     Path | None,
     typer.Argument(help="A TOML file of [[claim]] tables; default: what the article says."),
 ]
-OwnMeasured = Annotated[Path | None, typer.Argument(help="A CSV of measurements.")]
 StackOut = Annotated[
     Path | None,
     typer.Option("--out", help="Write the calibrated software stack here, as TOML."),
 ]
-OnlyStack = Annotated[str | None, typer.Option("--software", help="Take only rows of this stack.")]
+OnlyStack = Annotated[
+    str | None,
+    typer.Option("--software", help="Take only rows of this stack; of results of tools, what ran."),
+]
 IsShipped = Annotated[
     bool,
     typer.Option(
@@ -142,48 +144,57 @@ def audit(claims: ClaimsFile = None, format: Shape = "table") -> None:
 
 
 def calibrate(
-    measurements: OwnMeasured = None,
+    measurements: calibrating.OwnMeasured = None,
     out: StackOut = None,
+    to_csv: calibrating.CsvOut = None,
     software: OnlyStack = None,
+    machine: calibrating.RanOn = None,
+    command: calibrating.Command = None,
+    model: calibrating.RanModel = None,
+    chips: calibrating.RanChips = None,
+    tensor: calibrating.RanTensor = None,
+    pipeline: calibrating.RanPipeline = None,
+    expert: calibrating.RanExpert = None,
+    data: calibrating.RanData = None,
+    weights: calibrating.RanWeights = None,
+    kv: calibrating.RanKv = None,
+    batch: calibrating.RanBatch = None,
+    prompt: calibrating.RanPrompt = None,
+    output: calibrating.RanOutput = None,
     shipped: IsShipped = False,
     report: ReportOut = None,
     format: Shape = "table",
 ) -> None:
-    """Fit a software stack's constants to your own measurements; use the result as --software
-    FILE."""
-    if shipped and measurements is None:
+    """Fit a software stack's constants to your own measurements, or scale it to a few; use the
+    result as --software FILE."""
+    given = measurements or []
+    told = calibrating.Told(
+        machine=machine,
+        command=command,
+        software=software,
+        model=model,
+        chips=chips,
+        weights=weights,
+        kv=kv,
+        batch=batch,
+        prompt=prompt,
+        output=output,
+        tensor=tensor,
+        pipeline=pipeline,
+        expert=expert,
+        data=data,
+    )
+    if shipped and not given and not told.of_results() and to_csv is None:
         if report is not None:
             check_writable(report)
         _ship(software, report, format)
-    elif measurements is not None and out is not None and not shipped:
-        check_writable(out)
-        _calibrate(measurements, out, software, format)
+    elif given and not shipped and not (out is None and to_csv is None):
+        calibrating.calibrate_files(given, told, out, to_csv, format)
     else:
-        raise InputError("give a CSV of measurements and --out FILE, or --shipped alone")
-
-
-def _calibrate(measurements: Path, out: Path, software: str | None, format: str) -> None:
-    rows = read_measurements(measurements)
-    cases, _ = cases_of([row for row in rows if software in (None, row.software)])
-    if not cases:
-        of_stack = f" of {software}" if software else ""
-        raise InputError(f"{measurements} has no row that can be predicted{of_stack}")
-    fit = fit_software(cases)
-    write_whole(out, profile_toml(fit).rstrip())
-
-    header = ("constant", "before", "after", "effect")
-    moved = [
-        (one.name, f"{one.before:.4g}", f"{one.after:.4g}", f"{one.effect:.2f}")
-        for one in fit.constants
-    ]
-    before = f"{100 * fit.median_before:.1f} %"
-    after = f"{100 * fit.median_after:.1f} %"
-    lines = aligned([header, *moved])
-    lines += ["", f"median error of {fit.rows} rows: {before}, now {after}"]
-    if fit.untouched:
-        hint = MEASURE[fit.untouched[0]]
-        lines.append(f"no row tells {listed(fit.untouched)}; next, measure {hint}")
-    answer(format, "\n".join(lines), fit.model_dump(mode="json", exclude={"software"}))
+        raise InputError(
+            "give a CSV of measurements or results of tools, and --out FILE or --to-csv FILE, or"
+            " --shipped alone"
+        )
 
 
 def _ship(stack: str | None, report: Path | None, format: str) -> None:

@@ -95,11 +95,27 @@ def parsed_json(
     text: str, path: Path, *, paired: Callable[[Pairs], Any] | None = None
 ) -> dict[str, Any]:
     """The JSON object that a text of a file holds."""
+    fields = json_value(text, path, paired=paired)
+    if not isinstance(fields, dict):
+        raise InputError(
+            f"{path} must hold a JSON object; it holds {shortened(type(fields).__name__)}"
+        )
+    return fields
+
+
+def json_value(
+    text: str,
+    path: Path,
+    *,
+    most_values: int = MOST_VALUES,
+    paired: Callable[[Pairs], Any] | None = None,
+) -> Any:
+    """What a JSON text of a file holds, whatever it is."""
     values = sum(text.count(mark) for mark in ",[{")
-    if values > MOST_VALUES:
-        raise InputError(f"{path} holds {values} values; at most {MOST_VALUES} are read")
+    if values > most_values:
+        raise InputError(f"{path} holds {values} values; at most {most_values} are read")
     try:
-        fields = json.loads(text, object_pairs_hook=paired)
+        return json.loads(text, object_pairs_hook=paired)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path} is not valid JSON (line {error.lineno}: {error.msg}); is it truncated?"
@@ -110,11 +126,6 @@ def parsed_json(
         raise InputError(
             f"{path} is not valid JSON (a number of thousands of digits, or nested too deeply)"
         ) from None
-    if not isinstance(fields, dict):
-        raise InputError(
-            f"{path} must hold a JSON object; it holds {shortened(type(fields).__name__)}"
-        )
-    return fields
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:

@@ -3,7 +3,13 @@
 import pytest
 
 import planner as pl
-from planner.calibration.measurements import PUBLISHED, read_measurements
+from planner.calibration.measurements import (
+    PUBLISHED,
+    Measurement,
+    is_measurements,
+    measurements_csv,
+    read_measurements,
+)
 
 GOOD = (
     "row_id,field,value,model,topology,chips,batch_size\n1,tpot_s,0.01,llama-3.1-8b,hgx-h100,1,8\n"
@@ -55,3 +61,19 @@ def test_the_shipped_measurements_are_thousands_and_have_sources():
     assert len(rows) > 5000
     assert all(row.source for row in rows)
     assert len({row.family for row in rows}) > 10
+
+
+def test_rows_are_written_as_they_are_read(tmp_path):
+    path = tmp_path / "rows.csv"
+    rows = [
+        Measurement(row_id="a", field="tpot_s", value=0.01, model="llama-3.1-8b", topology="x"),
+        Measurement(
+            row_id="b, c", field="ttft_s", value=1.0, model="m", topology="x", batch_size=3
+        ),
+    ]
+    path.write_text(measurements_csv(rows), encoding="utf-8")
+    assert read_measurements(path) == tuple(rows)
+    assert path.read_text().splitlines()[0] == "row_id,field,value,model,topology,batch_size"
+    assert is_measurements(path)
+    path.write_text('{"row_id": 3}')
+    assert not is_measurements(path)

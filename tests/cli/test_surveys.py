@@ -41,8 +41,8 @@ def test_shipped_constants_are_fitted_again_and_reported(run, catalogue_copy):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "give a CSV of measurements and --out FILE, or --shipped alone"),
-        (("mine.csv",), "give a CSV of measurements and --out FILE"),
+        ((), "give a CSV of measurements or results of tools, and --out FILE or --to-csv FILE, or"),
+        (("mine.csv",), "and --out FILE or --to-csv FILE"),
         (("mine.csv", "--shipped"), "--shipped alone"),
         (("--shipped", "--software", "nobody"), "no recipe called 'nobody'"),
     ],

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import planner as pl
 from planner.detection.describing import Asked, described
+from planner.readers.benchmarks.recognition import FORMATS as RESULTS
+from planner.readers.benchmarks.recognition import read_benchmarks
 from planner.readers.files import CONFIG_BYTES, read_json
 from planner.readers.machines.recognition import FORMATS, read_machine
 from planner.readers.params_file import config_fields_of_params
@@ -32,6 +34,7 @@ from tests.fuzz.headers import (
     tampered_safetensors,
 )
 from tests.fuzz.trees import tampered_json
+from tests.readers.benchmarks.texts import benchmark_texts
 from tests.readers.machines.texts import machine_texts
 from tests.written import (
     LLAMA_KEYS,
@@ -328,6 +331,23 @@ def _machine_files(folder):
     return paths
 
 
+def _result_files(folder):
+    """Results of tools that measure, in every format that is read."""
+    paths = []
+    for at, text in enumerate(benchmark_texts().values()):
+        paths.append(folder / f"{at}.result")
+        paths[-1].write_text(text, encoding="utf-8")
+    return paths
+
+
+def _tampered_result(held, draw, others):
+    """As JSON what is one object, as lines what is a table or an object a line."""
+    if held[:1] != b"{" or b"}\n{" in held:
+        return _tampered_lines(held, draw, others)
+    alike = [other for other in others if other[:1] == b"{" and b"}\n{" not in other]
+    return tampered_json(held, draw, alike)
+
+
 def _tampered_description(held, draw, others):
     if held[:1] == b"{":
         return tampered_json(held, draw, [other for other in others if other[:1] == b"{"])
@@ -381,5 +401,6 @@ READERS = {
         Reader("folder", _folder_files, _read_folder, tampered_folder),
         Reader("machines", _machine_files, _planned, _tampered_description, len(FORMATS)),
         Reader("command", command_files, pl.read_command, tampered_command),
+        Reader("results", _result_files, read_benchmarks, _tampered_result, len(RESULTS)),
     )
 }

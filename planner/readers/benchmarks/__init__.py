@@ -1,0 +1,1 @@
+"""What tools that measure engines and collectives write, each format in a module."""

@@ -1,0 +1,1 @@
+"""Tests of the mirror of readers of benchmarks."""
