@@ -1,6 +1,7 @@
 """No code runs that happens to lie in the folder that somebody works in."""
 
 import ast
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import benchmarks
 import planner
 from benchmarks.commands import Goal, measured
 from benchmarks.isolated import isolated
+from planner import cli
 
 ROOT = Path(planner.__file__).parent.parent
 STARTERS = {"subprocess", "multiprocessing", "pty"}
@@ -45,16 +47,12 @@ def test_modules_of_benchmarks_are_those_of_the_checkout(hostile):
 
 
 def test_the_command_looks_last_into_the_working_folder(hostile, monkeypatch):
-    monkeypatch.delenv("PYTHONPATH")
-    (hostile.parent / "planner.py").unlink()
-    text = f"""
-import runpy, sys
-sys.path.insert(1, {str(ROOT)!r})
-sys.argv[1:] = ["--help"]
-runpy.run_module("planner", run_name="__main__", alter_sys=True)
-"""
-    subprocess.run((sys.executable, "-c", text), capture_output=True, check=True)
-    assert not hostile.exists()
+    seen = []
+    monkeypatch.setattr(cli, "main", lambda: seen.append([*sys.path]))
+    kept = [*sys.path]
+    monkeypatch.setattr(sys, "path", ["", *kept])
+    runpy.run_module("planner.__main__", run_name="__main__")
+    assert seen == [[*kept, ""]]
 
 
 def started_in(source: Path) -> bool:
