@@ -7,6 +7,6 @@ import sys
 if not sys.flags.safe_path:
     sys.path.append(sys.path.pop(0))
 
-from planner.cli import main  # noqa: E402
+from planner.cli import main
 
 main()

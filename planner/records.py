@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from planner.errors import InputError, listed, nearest_names, shortened
+from planner.errors import InputError, listed, nearest_names, shortened, told
 
 T = TypeVar("T")
 
@@ -209,4 +209,4 @@ def field_name(name: str, location: Sequence[int | str]) -> str:
 
 def said(given: Any) -> str:
     """What was given, short enough for one line."""
-    return repr(shortened(given, 40)) if isinstance(given, str) else shortened(repr(given), 40)
+    return repr(shortened(given, 40)) if isinstance(given, str) else told(given, 40)

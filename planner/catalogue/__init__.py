@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from planner.errors import InputError, UnknownNameError, listed, plain_name, shortened
+from planner.guards import guarded
 from planner.machines.accounts import counted, with_economics, with_price
 from planner.machines.cluster import Cluster
 from planner.machines.prices import Economics
@@ -39,6 +40,12 @@ from planner.readers.model_files import (
 from planner.readers.topology_file import software_from, stack_from, topology_from
 
 Fields = dict[str, Any]
+AnyModel = ModelGraph | str | Path
+"""A model, or its name or file."""
+AnyMachine = Topology | str | Path
+"""A machine, or its name or file."""
+AnyCluster = Cluster | str | Path
+"""A cluster, or its name or file."""
 
 SHAPES: dict[str, type[DecoderShape] | type[EncoderShape]] = {
     "decoder": DecoderShape,
@@ -47,6 +54,7 @@ SHAPES: dict[str, type[DecoderShape] | type[EncoderShape]] = {
 """By what the model table calls a model's kind."""
 
 
+@guarded
 def load_model(
     name: str | Path | object,
     *,
@@ -272,6 +280,7 @@ def _graph_of(
     )
 
 
+@guarded
 def load_topology(
     name: str | Path,
     *,
@@ -314,6 +323,7 @@ def _loaded_topology(name: str | Path, chips: int | None, software: str | None) 
     return _topology(fields, chips, software)
 
 
+@guarded
 def load_cluster(name: str | Path) -> Cluster:
     """A cluster of the catalogue, or of a TOML file: pools of unlike chips and the links between
     them."""
@@ -341,6 +351,21 @@ def _topology(fields: Mapping[str, Any], chips: int | None, software: str | None
         software=software,
     )
     return topology if chips is None else topology.replace(chips=chips)
+
+
+def model_of(given: AnyModel) -> ModelGraph:
+    """A model as it is, or by its name or file."""
+    return given if isinstance(given, ModelGraph) else load_model(given)
+
+
+def machine_of(given: AnyMachine) -> Topology:
+    """A machine as it is, or by its name or file."""
+    return given if isinstance(given, Topology) else load_topology(given)
+
+
+def cluster_of(given: AnyCluster) -> Cluster:
+    """A cluster as it is, or by its name or file."""
+    return given if isinstance(given, Cluster) else load_cluster(given)
 
 
 def cluster_names() -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from planner.errors import InputError, listed
+from planner.guards import guarded
 from planner.machines.origin import Confidence
 from planner.machines.prices import Price, repriced
 from planner.machines.software import Software
@@ -600,6 +601,7 @@ def described(topology: Topology) -> str:
     return f"{chips}, {listed(parts, 'then')}"
 
 
+@guarded
 def with_value(topology: Topology, path: str, value: Any) -> Topology:
     """The topology with one field, named by its path ("fabrics[0].latency_s"), set to another
     value."""

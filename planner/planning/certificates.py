@@ -23,6 +23,7 @@ from planner.answers.certificates import Certificate, Verdict
 from planner.answers.proof import AS_GOOD
 from planner.answers.question import ASKED, SAMPLE_FIELDS, Question, question_of
 from planner.errors import InputError, shortened
+from planner.guards import guarded
 from planner.planning.again import NOT_AGAIN, check_statable, proved_again
 from planner.planning.engine_proof import EngineProof
 from planner.planning.likeness import likenesses_of
@@ -46,6 +47,7 @@ MOST_STATES = 2_000_000
 """Layers × chips up to which the recursion is run."""
 
 
+@guarded
 def verify(
     certificate: Certificate, *, time_limit_s: float | None = 60.0, again: bool = False
 ) -> Verdict:

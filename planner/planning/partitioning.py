@@ -24,7 +24,9 @@ from typing import Any
 from planner.answers.proof import proved, proved_by_all
 from planner.answers.question import Limits, Question, question_of
 from planner.answers.results import ClusterResult, Result
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
+from planner.guards import guarded
 from planner.machines.accounts import PowerBasis, counted
 from planner.machines.cluster import Cluster, Pool
 from planner.machines.engine import Space
@@ -49,9 +51,10 @@ from planner.space.diffusion import best_sampling
 from planner.workload import MOST_DRAFTED, Workload
 
 
+@guarded
 def partition(
-    graph: ModelGraph,
-    topology: Topology,
+    graph: AnyModel,
+    topology: AnyMachine,
     workload: Workload,
     *,
     minimize: str | None = None,
@@ -92,6 +95,8 @@ def partition(
     may lie in a second one (`planning.offloading`), unless `offload=False`. `explain=False` says
     less, sooner, of why there is no plan.
     """
+    graph = model_of(graph)
+    topology = machine_of(topology)
     diffuses = graph.is_diffusion
     engine = _solver_of(graph, solver, engine)
     how: dict[str, Any] = {"diffusion": diffuses, "space": space, "sure": sure}

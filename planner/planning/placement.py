@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable
 from planner.answers.proof import gap_between
 from planner.answers.results import Mode, Spread
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError
+from planner.guards import guarded
 from planner.models.operator_graph import OperatorGraph
 from planner.solver.dag import portfolio
 from planner.solver.dag.problem import GraphProblem, Placement, faults, latency, loads
 
 
+@guarded
 def partition_operators(
     graph: OperatorGraph,
     *,
@@ -106,6 +108,7 @@ def _names(graph: OperatorGraph, problem: GraphProblem, device: Iterable[int]) -
     return names
 
 
+@guarded
 def rules_of_thumb(graph: OperatorGraph, *, mode: Mode = "throughput") -> dict[str, float]:
     """What simple rules reach, to compare `partition_operators` with: contiguous stages of equal
     numbers of operators, equal bytes or equal times, and a greedy filling. Infinite where the

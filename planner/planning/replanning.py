@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from planner.answers.proof import TOLERANCE, gap_between
 from planner.answers.question import Limits, as_priced, question_of
 from planner.answers.results import Move, Replanning, Result
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.errors import InputError, NoPlanFoundError
+from planner.guards import guarded
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
@@ -40,6 +42,7 @@ from planner.workload import Workload
 Floats = NDArray[np.float64]
 
 
+@guarded
 def replan(
     result: Result,
     *,
@@ -90,17 +93,20 @@ def replan(
     return _replanning(result, best, gone, search)
 
 
+@guarded
 def moved_bytes(
     before: Plan,
     after: Plan,
-    graph: ModelGraph,
-    topology: Topology,
+    graph: AnyModel,
+    topology: AnyMachine,
     lost: Iterable[int] = (),
     *,
     workload: Workload | None = None,
 ) -> float:
     """Bytes of weights that chips must be sent to go from one plan to another; the draft model
     of a workload that has one goes with the last layer. [B]"""
+    graph = model_of(graph)
+    topology = machine_of(topology)
     prices = serving_prices(graph, topology, workload or Workload())
     return sum(move.moved_bytes for move in moves_of(before, after, prices, tuple(lost)))
 

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 from planner.answers.question import PER_TOKEN, TOTALS, Limits, question_of
 from planner.answers.results import Result
 from planner.answers.sizings import Bill, SizedMachine, Sizing, Told
-from planner.catalogue import load_topology
+from planner.catalogue import AnyModel, load_topology, model_of
 from planner.cost import memory
-from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed, shortened
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed, shortened, told
+from planner.guards import guarded
 from planner.machines.accounts import (
     PowerBasis,
     alike,
@@ -114,8 +115,9 @@ class Extent(NamedTuple):
         return low
 
 
+@guarded
 def fewest_chips(
-    graph: ModelGraph,
+    graph: AnyModel,
     machines: Machines,
     workload: Workload | None = None,
     *,
@@ -144,6 +146,7 @@ def fewest_chips(
     InputError: something given is wrong, or a limit needs a price or a power that is not known;
     InfeasibleError: proved that no machine can do it; NoPlanFoundError: no plan was found in time.
     """
+    graph = model_of(graph)
     return size_machines(
         graph,
         extents_of(machines),
@@ -239,7 +242,7 @@ def _extent(name: str, machine: str | Topology) -> Extent:
     if not isinstance(machine, str):
         raise InputError(
             "machines must be names of the catalogue, such as 'hgx-h100' or 'hgx-h100:16', or"
-            f" topologies, not {shortened(repr(machine))}"
+            f" topologies, not {told(machine, 60)}"
         )
     known, colon, count = machine.partition(":")
     described = load_topology(known)

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.errors import InputError
+from planner.guards import guarded
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.pricing.degrees import tensor_fault
@@ -19,9 +21,10 @@ from planner.pricing.price_list import PriceList, Split, reach_of, unoffered
 Floats = NDArray[np.float64]
 
 
+@guarded
 def decode_grid_s(
-    graph: ModelGraph,
-    topology: Topology,
+    graph: AnyModel,
+    topology: AnyMachine,
     *,
     tensor_parallel: Sequence[int],
     batch_sizes: Sequence[int] | NDArray[np.generic],
@@ -32,6 +35,8 @@ def decode_grid_s(
     `context_tokens` is what each sequence finds in its cache. Memory limits are not looked at. An
     InputError names a degree that does not divide the heads or does not fit the machine.
     """
+    graph = model_of(graph)
+    topology = machine_of(topology)
     prices = PriceList(graph, topology)
     batches = np.asarray(batch_sizes, dtype=float)
     contexts = np.asarray(context_tokens, dtype=float)

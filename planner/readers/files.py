@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from planner.errors import InputError, shortened
+from planner.errors import InputError, shortened, told
 
 MOST_BYTES = 32 * 2**20
 """More than any description of a model or a machine; a file beyond is something else."""
@@ -133,7 +133,6 @@ def plain_file(name: object, path: Path) -> str:
     """A name that a file gives of another beside it: a name alone, no way to elsewhere."""
     if not isinstance(name, str) or not PLAIN_FILE.fullmatch(name):
         raise InputError(
-            f"{path} names the file {shortened(repr(name))}; it must be a plain name in the same"
-            " folder"
+            f"{path} names the file {told(name, 60)}; it must be a plain name in the same folder"
         )
     return name

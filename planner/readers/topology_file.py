@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from planner.errors import InputError, listed, nearest_names, shortened
+from planner.errors import InputError, listed, nearest_names, shortened, told
 from planner.machines.accounts import price_figure
 from planner.machines.engine import Engine
 from planner.machines.prices import MOST_USD, Economics, Offer, Price, offered
@@ -461,7 +461,7 @@ def _number_of(value: Any, dimension: str, field: str) -> Any:
     if dimension:
         return parse_quantity(value, dimension, field)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{field} must be a number, not {shortened(repr(value))}")
+        raise InputError(f"{field} must be a number, not {told(value, 60)}")
     return value
 
 

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.cost import energy, queueing
 from planner.errors import InfeasibleError, InputError
+from planner.guards import guarded
 from planner.machines.accounts import (
     PowerBasis,
     alike_machines,
@@ -149,14 +151,15 @@ def transfer_bytes(graph: ModelGraph, prompt_tokens: int) -> float:
     )
 
 
+@guarded
 def score_disaggregated(
     prefill_plan: Plan,
     decode_plan: Plan,
-    graph: ModelGraph,
+    graph: AnyModel,
     workload: Workload,
     *,
-    prefill: Topology,
-    decode: Topology,
+    prefill: AnyMachine,
+    decode: AnyMachine,
     link: Link,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,
@@ -167,6 +170,9 @@ def score_disaggregated(
     All chips of both topologies are held. Errors are those of `score_plan`; an InfeasibleError too
     where the link carries less than comes.
     """
+    graph = model_of(graph)
+    prefill = machine_of(prefill)
+    decode = machine_of(decode)
     prefill, decode = alike_machines((prefill, decode), price_basis, power_basis)
     over = handover(graph, workload, link)
     prompts = Served(graph, prefill, over.prefill)

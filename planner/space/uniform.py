@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.cost import energy
 from planner.errors import InfeasibleError, InputError, check_word
+from planner.guards import guarded
 from planner.machines.engine import Engine, Space
 from planner.machines.software import Software
 from planner.machines.topology import PowerScope, Topology
@@ -168,9 +170,10 @@ class PlanGrid:
         )
 
 
+@guarded
 def plan_grid(
-    graph: ModelGraph,
-    topology: Topology,
+    graph: AnyModel,
+    topology: AnyMachine,
     workload: Workload,
     *,
     shapes: Sequence[Shape] | None = None,
@@ -196,6 +199,8 @@ def plan_grid(
     InputError: requests that do not arrive steadily, or at a rate; a graph that is no chain; drafts
     of what makes no tokens. InfeasibleError: no shape has room for the weights.
     """
+    graph = model_of(graph)
+    topology = machine_of(topology)
     _refuse_others(graph, workload)
     check_word(drafted_for, DRAFTED_FOR, "drafted_for")
     ground = Ground(topology) if ground is None else ground

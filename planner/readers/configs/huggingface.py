@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from planner.errors import InputError, listed, shortened
+from planner.errors import InputError, listed, told
 from planner.models.blocks import Decoder
 from planner.models.dtypes import Dtype
 from planner.models.encoder import EncoderShape
@@ -174,7 +174,7 @@ def _kind_of(text: dict[str, Any], path: str) -> str:
     """The `model_type`, spelled as its family is; `text` is told."""
     kind = text.get("model_type") or ""
     if not isinstance(kind, str):
-        raise InputError(f"{path}: model_type must be a word, not {shortened(repr(kind), 30)}")
+        raise InputError(f"{path}: model_type must be a word, not {told(kind, 30)}")
     spelled = kind.lower().replace("-", "_")
     if kind not in FAMILIES and kind not in ENCODERS and spelled in FAMILIES:
         kind = text["model_type"] = spelled

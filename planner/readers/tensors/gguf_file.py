@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from planner.errors import InputError, listed, shortened
+from planner.errors import InputError, listed, shortened, told
 from planner.readers.files import opened
 from planner.readers.tensors.inventory import MOST_ELEMENTS, Inventory, Tensor, elements_of
 
@@ -337,7 +337,7 @@ def _alignment_of(metadata: Mapping[str, Any], read: _Stream) -> int:
     if not whole or not 1 <= alignment <= 2**20 or alignment & (alignment - 1):
         raise read.fault(
             f"general.alignment must be a power of two of at most {2**20}, not"
-            f" {shortened(repr(alignment), 30)}"
+            f" {told(alignment, 30)}"
         )
     return int(alignment)
 

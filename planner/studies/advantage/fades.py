@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 from planner.answers.question import FIELDS
 from planner.errors import UnknownNameError
+from planner.guards import guarded
 from planner.machines.engine import Space
 from planner.machines.topology import Topology
 from planner.records import Record
@@ -87,6 +88,7 @@ class Fading(Study):
         return [(parameters, value) for parameters, value in line if value is not None]
 
 
+@guarded
 def fading(
     topologies: Sequence[str | Topology],
     sizes: Sequence[float],

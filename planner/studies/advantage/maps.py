@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from planner.catalogue import load_model
 from planner.errors import InputError, NoPlanFoundError, UnknownNameError
+from planner.guards import guarded
 from planner.machines.engine import Space
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
@@ -429,6 +430,7 @@ def _likely(
     return shares
 
 
+@guarded
 def map_grids(
     topologies: Sequence[str | Topology] = MACHINES,
     *,
@@ -498,6 +500,7 @@ def whole(topology: str | Topology) -> Topology:
     return found.replace(chips=found.limit_chips)
 
 
+@guarded
 def advantage_map(
     topologies: Sequence[str | Topology] = MACHINES,
     metric: str = "energy_per_token_j",

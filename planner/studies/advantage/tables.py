@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from planner.errors import InputError
+from planner.guards import guarded
 from planner.machines.topology import Topology
 from planner.records import Record
 from planner.studies.advantage.borders import Border
@@ -175,6 +176,7 @@ def _key(contest: Contest) -> str:
     return f"{contest.family} {_without_load(contest.terms).model_dump_json()}"
 
 
+@guarded
 def border_table(
     contests: Sequence[Contest],
     *,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, cast
 from pydantic import Field, model_validator
 
 from planner.errors import InputError, UnknownNameError
+from planner.guards import guarded
 from planner.machines.origin import Confidence
 from planner.machines.topology import PowerScope, Topology
 from planner.models.dtypes import Dtype
@@ -243,6 +244,7 @@ class Claim(Record):
         return self
 
 
+@guarded
 def read_claims(path: str | Path) -> tuple[Claim, ...]:
     """The claims of a TOML file: a table [[claim]] each, with the fields of `Claim`; `source` at
     the top goes for all."""

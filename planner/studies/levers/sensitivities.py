@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.answers.question import Limits
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.errors import InputError
+from planner.guards import guarded
 from planner.machines.engine import Space
-from planner.machines.topology import PowerScope, Topology
-from planner.models.graph import ModelGraph
+from planner.machines.topology import PowerScope
 from planner.records import Record, show_as
 from planner.report.svg import plotly
 from planner.report.text import aligned
@@ -199,9 +200,10 @@ def share_bars(made: GlobalSensitivity) -> Any:
     return drawn
 
 
+@guarded
 def sensitivity(
-    graph: ModelGraph,
-    topology: Topology,
+    graph: AnyModel,
+    topology: AnyMachine,
     workload: Workload,
     figures: Figures | None = None,
     *,
@@ -224,6 +226,8 @@ def sensitivity(
     `file`, `executor`, `processes`, `space` and `progress` are those of `sweep`. InputError where there is
     no plan with all figures as they are.
     """
+    graph = model_of(graph)
+    topology = machine_of(topology)
     options = SweepOptions(
         power_scope=power_scope,
         space=space,
@@ -283,9 +287,10 @@ def _effect(row: SweepRow, now: float) -> float | None:
     return None if row.value is None else row.value / now - 1
 
 
+@guarded
 def global_sensitivity(
-    graph: ModelGraph,
-    topology: Topology,
+    graph: AnyModel,
+    topology: AnyMachine,
     workload: Workload,
     figures: Figures | None = None,
     *,
@@ -314,6 +319,8 @@ def global_sensitivity(
     [1] Saltelli et al., Variance based sensitivity analysis of model output, Comput. Phys. Commun.
     181, 2010.
     """
+    graph = model_of(graph)
+    topology = machine_of(topology)
     stats = _scipy_stats()
     if samples < 2 or samples & (samples - 1):
         raise InputError(f"samples must be a power of 2, not {samples}")

@@ -21,6 +21,7 @@ from planner.errors import (
     PlannerError,
     UnknownNameError,
     shortened,
+    told,
 )
 from planner.machines.accounts import PowerBasis, counted
 from planner.machines.engine import Space
@@ -238,7 +239,7 @@ def _checked(given: Cell, number: int) -> Cell:
     for name, kind in kinds.items():
         value = getattr(cell, name)
         if not isinstance(value, kind):
-            raise InputError(f"the {name} of cell {number} cannot be {shortened(repr(value))}")
+            raise InputError(f"the {name} of cell {number} cannot be {told(value, 60)}")
     if cell.objective not in DIRECTIONS:
         raise UnknownNameError("field to optimise", str(cell.objective), DIRECTIONS)
     return cell

@@ -12,6 +12,7 @@ from typing import Any
 
 from planner.answers.question import Limits
 from planner.errors import InputError, PlannerError, UnknownNameError
+from planner.guards import guarded
 from planner.machines.accounts import PowerBasis
 from planner.machines.engine import Space
 from planner.machines.prices import OfferBasis
@@ -152,6 +153,7 @@ def _hover(row: SweepRow) -> str:
     return f"{row.chips} chips, {shape}, batch {row.batch_size}, best {row.objective}"
 
 
+@guarded
 def sweep(
     models: str | ModelGraph | Iterable[str | ModelGraph] = (),
     topologies: str | Topology | Iterable[str | Topology] = (),
