@@ -124,7 +124,7 @@ def check_word(given: str | None, known: Sequence[str], field: str) -> None:
         return
     nearest = listed(nearest_names(str(given), known), "or")
     raise InputError(
-        f"{field} must be {listed(known, 'or')}, not {str(given)!r}; did you mean {nearest}?"
+        f"{field} must be {listed(known, 'or')}, not {told(given)}; did you mean {nearest}?"
     )
 
 

@@ -10,6 +10,7 @@ import inspect
 import itertools
 import math
 import numbers
+import operator
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 MOST_WHOLE = 2**63
 """Beyond, no array and no solver holds a whole number."""
+MOST_LETTERS = 4_096
+"""As many as a path has; no name has so many."""
 MOST_LISTED = 2**20
 """Of anything that is given one after the other; more would never end, or fill the memory."""
 
@@ -93,7 +96,7 @@ def _kind_of(annotation: Any) -> Kind:
     origin = typing.get_origin(annotation)
     inside = typing.get_args(annotation)
     if origin is typing.Annotated:
-        return _kind_of(inside[0])
+        return _within(_kind_of(inside[0]), inside[1:])
     if origin in (typing.Union, types.UnionType):
         return _one_of([_kind_of(one) for one in inside])
     if origin is Literal:
@@ -144,12 +147,18 @@ def _truth(value: Any) -> bool:
     return bool(value)
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > MOST_LETTERS:
+        raise WrongError
+    return value
+
+
 ANYTHING = Kind("anything", lambda value: value)
 PLAIN: dict[Any, Kind] = {
     int: Kind("a whole number", _whole),
     float: Kind("a number", _figure),
     bool: Kind("True or False", _truth),
-    str: Kind("text", _only(lambda value: isinstance(value, str))),
+    str: Kind("text", _text),
     type(None): Kind("None", _only(lambda value: value is None)),
     None: Kind("None", _only(lambda value: value is None)),
     Any: ANYTHING,
@@ -201,6 +210,34 @@ def _row(kinds: Sequence[Kind]) -> Kind:
         return tuple(kind.taken(one) for kind, one in zip(kinds, value, strict=True))
 
     return Kind(f"({', '.join(kind.words for kind in kinds)})", taken)
+
+
+def _within(kind: Kind, told_besides: Sequence[Any]) -> Kind:
+    """A number between what pydantic's `Field` says of it."""
+    bounds = [one for beside in told_besides for one in getattr(beside, "metadata", ())]
+    words = [kind.words]
+    tests: list[Callable[[Any], bool]] = []
+    for name, sentence, is_kept in BOUNDS:
+        for bound in (getattr(one, name) for one in bounds if hasattr(one, name)):
+            words.append(f"{sentence} {bound:,}")
+            tests.append(functools.partial(is_kept, bound))
+
+    def taken(value: Any) -> Any:
+        found = kind.taken(value)
+        if not all(test(found) for test in tests):
+            raise WrongError
+        return found
+
+    return Kind(" ".join([words[0], listed(words[1:])][: len(words)]), taken)
+
+
+BOUNDS: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
+    ("ge", "of at least", operator.le),
+    ("gt", "above", operator.lt),
+    ("le", "of at most", operator.ge),
+    ("lt", "below", operator.gt),
+)
+"""What a bound is called, how it is said, and how it compares to a value that keeps it."""
 
 
 def _several(kind: Kind) -> Kind:

@@ -240,7 +240,9 @@ def sentence_of(error: ValidationError, name: str) -> str:
     }.get(fault["type"], fault["msg"].replace("Input should", "should"))
     words = re.findall(r"'([^']*)'", fault["msg"]) if fault["type"] == "literal_error" else []
     if len(words) > MOST_WORDS:
-        nearest = listed([repr(word) for word in nearest_names(str(fault["input"]), words)], "or")
+        nearest = listed(
+            [repr(word) for word in nearest_names(shortened(fault["input"], 100), words)], "or"
+        )
         some = listed([repr(word) for word in words[:4]], "or")
         remedy = f"should be one of {len(words)} words, such as {some}, or rather {nearest}"
     more = count - 1

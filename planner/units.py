@@ -25,6 +25,8 @@ Joules = Annotated[float, Field(ge=0, le=1e12)]
 Dollars = Annotated[float, Field(ge=0, le=1e9)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+"""Of random numbers: as large as the solver's own."""
 Degree = Annotated[int, Field(ge=1, le=1_000_000)]
 
 PREFIXES = {"": 1.0, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3} | {

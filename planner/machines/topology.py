@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from planner.errors import InputError, listed
+from planner.errors import InputError, listed, told
 from planner.guards import guarded
 from planner.machines.origin import Confidence
 from planner.machines.prices import Price, repriced
@@ -614,7 +614,7 @@ def with_value(topology: Topology, path: str, value: Any) -> Topology:
             place = place[key]
         place[keys[-1]] = value
     except (KeyError, IndexError, TypeError):
-        raise InputError(f"topology {topology.name!r} has no figure at {path!r}") from None
+        raise InputError(f"topology {topology.name!r} has no figure at {told(path)}") from None
     moved = Topology.from_fields(fields)
     if path.startswith("price.economics."):
         # What the owner pays stands behind the hourly price, which follows.

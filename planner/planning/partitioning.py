@@ -48,6 +48,7 @@ from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import ClusterCandidates
 from planner.space.diffusion import best_sampling
+from planner.units import Seed
 from planner.workload import MOST_DRAFTED, Workload
 
 
@@ -68,7 +69,7 @@ def partition(
     progress: Callable[[Progress], None] | None = None,
     solver: Engine | None = None,
     engine: Engine | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     exclude: Iterable[int] = (),
     sequence_parallel: bool = False,
     space: Space = "engine",

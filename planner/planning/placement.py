@@ -12,6 +12,7 @@ from planner.guards import guarded
 from planner.models.operator_graph import OperatorGraph
 from planner.solver.dag import portfolio
 from planner.solver.dag.problem import GraphProblem, Placement, faults, latency, loads
+from planner.units import Seed
 
 
 @guarded
@@ -22,7 +23,7 @@ def partition_operators(
     contiguous: bool = True,
     most_copies: int = 1,
     time_limit_s: float = 60.0,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Spread:
     """The best devices for the operators of a graph.
 

@@ -19,7 +19,7 @@ from planner.answers.proof import TOLERANCE, gap_between
 from planner.answers.question import Limits, as_priced, question_of
 from planner.answers.results import Move, Replanning, Result
 from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
-from planner.errors import InputError, NoPlanFoundError
+from planner.errors import InputError, NoPlanFoundError, told
 from planner.guards import guarded
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
@@ -64,7 +64,7 @@ def replan(
     if not gone:
         raise InputError("lost: name at least one chip that is gone, such as lost=(3,)")
     if not worse >= 0:
-        raise InputError(f"worse must be a share of at least 0, such as 0.05, not {worse!r}")
+        raise InputError(f"worse must be a share of at least 0, such as 0.05, not {told(worse)}")
     kept = dict(result.limits) if limits is None else limits
     exclude = tuple(sorted({*result.exclude, *gone}))
     direction = {result.direction: result.field}

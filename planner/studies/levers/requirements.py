@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from planner.answers.question import Limits
 from planner.catalogue import AnyModel, model_of
-from planner.errors import InputError
+from planner.errors import InputError, told
 from planner.guards import guarded
 from planner.machines.accounts import alike
 from planner.machines.engine import Space
@@ -303,7 +303,7 @@ def _to_beat(target: float | str | Topology) -> float | Topology:
     if isinstance(target, str | Topology):
         return machine_of(target)
     if not (isinstance(target, int | float) and 0 < target < math.inf):
-        raise InputError(f"target must be a number above 0, or a machine, not {target!r}")
+        raise InputError(f"target must be a number above 0, or a machine, not {told(target)}")
     return target
 
 

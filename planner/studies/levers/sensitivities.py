@@ -8,10 +8,11 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from planner.answers.question import Limits
 from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
@@ -29,6 +30,7 @@ from planner.studies.plots import FIRST_ON_TOP, LEGEND_BELOW, captioned, dress
 from planner.studies.study import Study
 from planner.studies.sweeps.cells import SweepRow
 from planner.studies.sweeps.meters import Tally
+from planner.units import Seed
 from planner.workload import Workload
 
 BARS = 15
@@ -40,6 +42,8 @@ LEVEL = 0.8
 """Probability of an interval."""
 
 Floats = NDArray[np.float64]
+Samples = Annotated[int, Field(le=2**16)]
+"""Beyond, plans are counted in millions."""
 
 
 class Swing(Record):
@@ -298,9 +302,9 @@ def global_sensitivity(
     maximize: str | None = None,
     limits: Limits | None = None,
     power_scope: PowerScope | None = None,
-    samples: int = 64,
+    samples: Samples = 64,
     most: int = 6,
-    seed: int = 0,
+    seed: Seed = 0,
     time_limit_s: float | None = None,
     file: str | Path | None = None,
     executor: Executor | None = None,

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from planner.errors import InputError
+from planner.errors import InputError, shortened, told
 from planner.studies.sweeps.cells import SweepRow
 
 AT_ONCE = 500
@@ -72,7 +72,7 @@ class Store:
     def _sentence(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeEncodeError) as error:
             raise InputError(
-                f"file {str(self._file)!r} cannot hold a sweep ({error}); name another, or None"
+                f"file {told(str(self._file))} cannot hold a sweep ({shortened(error, 100)}); name another, or None"
             ) from None
