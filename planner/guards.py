@@ -49,7 +49,7 @@ def guarded(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.lru_cache(maxsize=1)
     def kinds() -> dict[str, Kind]:
-        given = typing.get_type_hints(function)
+        given = typing.get_type_hints(function, include_extras=True)
         return {one: _kind_of(given[one]) for one in signature.parameters if one in given}
 
     @functools.wraps(function)
@@ -214,6 +214,7 @@ def _row(kinds: Sequence[Kind]) -> Kind:
 
 def _within(kind: Kind, told_besides: Sequence[Any]) -> Kind:
     """A number between what pydantic's `Field` says of it."""
+    # pydantic keeps each bound as a record of its own, which has the bound's name.
     bounds = [one for beside in told_besides for one in getattr(beside, "metadata", ())]
     words = [kind.words]
     tests: list[Callable[[Any], bool]] = []
@@ -236,6 +237,8 @@ BOUNDS: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
     ("gt", "above", operator.lt),
     ("le", "of at most", operator.ge),
     ("lt", "below", operator.gt),
+    ("min_length", "with an entry count of at least", lambda least, found: len(found) >= least),
+    ("max_length", "with an entry count of at most", lambda most, found: len(found) <= most),
 )
 """What a bound is called, how it is said, and how it compares to a value that keeps it."""
 
@@ -244,7 +247,9 @@ def _several(kind: Kind) -> Kind:
     """Any number of values of one kind, one after the other."""
 
     def taken(values: Any) -> Any:
-        if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        # A record lists its fields when asked; nobody who gives one means them.
+        is_one = isinstance(values, str | bytes | Mapping) or hasattr(values, "model_fields")
+        if is_one or not isinstance(values, Iterable):
             raise WrongError
         found = tuple(itertools.islice(values, MOST_LISTED + 1))
         if len(found) > MOST_LISTED:
@@ -276,8 +281,6 @@ def _array(origin: Any) -> Kind:
 
 def _instance(kind: type) -> Kind:
     """Of one class; what is shaped like an executor is one."""
-    if issubclass(kind, tuple):  # named ones are given as plain ones as well
-        return Kind(f"a {kind.__name__}", _only(lambda value: isinstance(value, tuple)))
     if kind.__name__ == "Executor":
         return Kind("an Executor", _only(lambda value: callable(getattr(value, "submit", None))))
     article = "an" if kind.__name__[0] in "AEIOU" else "a"

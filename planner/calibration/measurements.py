@@ -1,7 +1,5 @@
 """Measurements as a tidy CSV: one figure a row, with everything that decides its prediction."""
 
-import csv
-import io
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -9,7 +7,8 @@ from pydantic import Field, model_validator
 
 from planner.errors import InputError, listed
 from planner.machines.software import CollectiveKind
-from planner.readers.files import read_text
+from planner.readers.files import read_rows
+from planner.readers.naming import with_names
 from planner.records import Record
 from planner.units import Bytes, Count, Degree
 
@@ -86,8 +85,7 @@ NEEDED = ("row_id", "field", "value", "topology")
 def read_measurements(path: Path) -> tuple[Measurement, ...]:
     """The rows of a CSV whose header names fields of `Measurement`; an InputError names the row
     and the column."""
-    reader = csv.DictReader(io.StringIO(read_text(path, "a table of measurements")))
-    columns = reader.fieldnames or []
+    columns, rows = read_rows(path, "a table of measurements")
     missing = [name for name in NEEDED if name not in columns]
     if missing:
         raise InputError(
@@ -97,12 +95,12 @@ def read_measurements(path: Path) -> tuple[Measurement, ...]:
     unknown = [name for name in columns if name not in Measurement.model_fields]
     if unknown:
         raise InputError(f"{path}: {unknown[0]!r} is not a column of a table of measurements")
-    return tuple(_measurement(path, number, row) for number, row in enumerate(reader, 2))
+    return tuple(_measurement(path, number, row) for number, row in enumerate(rows, 2))
 
 
 def _measurement(path: Path, line: int, row: dict[str, Any]) -> Measurement:
     given = {name: text for name, text in row.items() if text not in (None, "")}
     try:
-        return Measurement.from_fields(given)
+        return Measurement.from_fields(with_names(given, path.parent))
     except InputError as error:
         raise InputError(f"{path}, line {line}: {error}") from None

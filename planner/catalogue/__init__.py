@@ -37,6 +37,7 @@ from planner.readers.model_files import (
     read_model,
     read_module,
 )
+from planner.readers.naming import with_names
 from planner.readers.topology_file import software_from, stack_from, topology_from
 
 Fields = dict[str, Any]
@@ -414,7 +415,7 @@ def find_software(name: str) -> Fields:
     `planner calibrate` writes."""
     path = _as_path(name, (".toml",))
     if path is not None:
-        return read_toml(path, "a software stack")
+        return with_names(read_toml(path, "a software stack"), path.parent)
     return _found("software", name, _folder("software"), {})
 
 
@@ -532,7 +533,7 @@ def _read_or_found(
     path: Path | None, kind: str, name: str, table: dict[str, Fields], aliases: dict[str, str]
 ) -> Fields:
     if path is not None:
-        return read_toml(path, f"a {kind}")
+        return with_names(read_toml(path, f"a {kind}"), path.parent)
     return _found(kind, name, table, aliases)
 
 

@@ -236,8 +236,8 @@ class OtherSoftware(Record):
     """What runs a class of models on a machine whose own stack is not made for them."""
 
     models: ModelClass
-    software: str
-    """Its name in the catalogue."""
+    software: Annotated[str, Field(pattern=r"^[^/\\]{1,100}$")]
+    """Its name in the catalogue; a path to a file of its own is none."""
 
 
 class Power(Record):

@@ -6,9 +6,11 @@ for a batch that starts as one.
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.errors import InputError
@@ -19,6 +21,7 @@ from planner.pricing.degrees import tensor_fault
 from planner.pricing.price_list import PriceList, Split, reach_of, unoffered
 
 Floats = NDArray[np.float64]
+Degrees = Annotated[Sequence[int], Field(min_length=1)]
 
 
 @guarded
@@ -26,7 +29,7 @@ def decode_grid_s(
     graph: AnyModel,
     topology: AnyMachine,
     *,
-    tensor_parallel: Sequence[int],
+    tensor_parallel: Degrees,
     batch_sizes: Sequence[int] | NDArray[np.generic],
     context_tokens: Sequence[float] | NDArray[np.generic],
 ) -> Floats:

@@ -13,7 +13,7 @@ from typing import Any
 from planner.errors import InputError, told
 from planner.guards import guarded
 from planner.models.operator_graph import DeviceClass, Operator, OperatorGraph
-from planner.readers.files import read_json
+from planner.readers.files import OPERATOR_BYTES, read_json
 
 Fields = Mapping[str, Any]
 
@@ -21,7 +21,7 @@ Fields = Mapping[str, Any]
 @guarded
 def load_operators(path: str | Path) -> OperatorGraph:
     """The operators, edges and devices of a file; operators are named by their ids."""
-    fields = read_json(Path(path), "an operator graph")
+    fields = read_json(Path(path), "an operator graph", most_bytes=OPERATOR_BYTES)
     nodes = _rows(fields, "nodes")
     edges = _rows(fields, "edges")
     ends, costs = _wired(edges, _places_of(nodes))

@@ -268,7 +268,17 @@ class Call(NamedTuple):
 OWN = {
     *(
         Call(name, "progress", value)
-        for name in ("partition", "partition_cluster", "partition_fleet", "scaling", "fading")
+        for name in (
+            "partition",
+            "partition_cluster",
+            "partition_fleet",
+            "scaling",
+            "fading",
+            "sweep",
+            "required",
+            "sensitivity",
+            "global_sensitivity",
+        )  # fmt: skip
         for value in ("class", "function")
     ),
     Call("audit", "claims", "nothing"),

@@ -29,7 +29,7 @@ from planner.readers.configs.feed_forward import (
 )
 from planner.readers.configs.fields import ConfigFields
 from planner.readers.configs.strangers import refuse_strangers
-from planner.readers.files import CONFIG_BYTES, read_json
+from planner.readers.files import CONFIG_BYTES, file_beside, read_json
 from planner.readers.quantisation import published_storage
 from planner.readers.quantisation.published import SIDECAR
 
@@ -118,7 +118,7 @@ def read_config(path: Path, *, as_stored: bool = True) -> Read:
     """What a config.json states, with what lies beside it; `as_stored` False: another format is
     asked for, so that one that is not read matters not."""
     fields = read_json(path, "a config.json", most_bytes=CONFIG_BYTES)
-    sidecar = path.parent / SIDECAR
+    sidecar = file_beside(SIDECAR, path)
     beside = None
     if path.name == "config.json" and sidecar.is_file():
         beside = read_json(sidecar, f"a {SIDECAR}", most_bytes=CONFIG_BYTES)

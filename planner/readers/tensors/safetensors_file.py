@@ -17,6 +17,7 @@ from planner.errors import InputError, listed, nearest_names, shortened, told
 from planner.readers.files import (
     INDEX_BYTES,
     Pairs,
+    file_beside,
     opened,
     parsed_json,
     plain_file,
@@ -110,7 +111,7 @@ def _of_index(path: Path) -> Inventory:
     metadata: dict[str, str] = {}
     absent: list[str] = []
     for file, names in sorted(names_in.items()):
-        beside = path.with_name(file)
+        beside = file_beside(file, path)
         if not beside.exists():
             absent.append(file)
             continue

@@ -18,6 +18,7 @@ from planner.studies.advantage.drafted_plans import best_of_ways
 from planner.studies.advantage.terms import Side, Terms, TermsAsked, data_date, sides_of
 from planner.studies.advantage.uniform_plans import UniformPlans
 from planner.studies.study import Study, machine_of
+from planner.units import Several
 from planner.workload import Workload
 
 AS_STORED = Terms(weight_dtype="fp8", formats="stored")
@@ -91,7 +92,7 @@ class Fading(Study):
 @guarded
 def fading(
     topologies: Sequence[str | Topology],
-    sizes: Sequence[float],
+    sizes: Several,
     users: Sequence[int],
     *,
     metric: str = "energy_per_token_j",

@@ -18,6 +18,7 @@ from planner.studies.advantage.records import AdvantageMap
 from planner.studies.advantage.refining import Provers, refined
 from planner.studies.advantage.terms import Terms, data_date
 from planner.studies.study import Study, machine_of
+from planner.units import Several
 
 SPEEDS = (50.0, 100.0, 200.0)
 CLOSE = 1.1
@@ -180,8 +181,8 @@ def _key(contest: Contest) -> str:
 def border_table(
     contests: Sequence[Contest],
     *,
-    speeds: Sequence[float] = SPEEDS,
-    sizes: Sequence[float] = SIZES,
+    speeds: Several = SPEEDS,
+    sizes: Several = SIZES,
     proved: Provers = "none",
     close: float = CLOSE,
     progress: Callable[[BorderRow], None] | None = None,

@@ -13,6 +13,7 @@ from planner.machines.origin import Confidence
 from planner.machines.topology import PowerScope, Topology
 from planner.models.dtypes import Dtype
 from planner.readers.files import read_toml
+from planner.readers.naming import with_names
 from planner.records import Record
 from planner.units import Count, Fraction, Watts
 
@@ -248,7 +249,8 @@ class Claim(Record):
 def read_claims(path: str | Path) -> tuple[Claim, ...]:
     """The claims of a TOML file: a table [[claim]] each, with the fields of `Claim`; `source` at
     the top goes for all."""
-    return _claims_in(read_toml(Path(path), "a file of claims"), str(path))
+    fields = with_names(read_toml(Path(path), "a file of claims"), Path(path).parent)
+    return _claims_in(fields, str(path))
 
 
 def article_claims() -> tuple[Claim, ...]:

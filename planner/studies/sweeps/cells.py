@@ -38,6 +38,8 @@ CHUNK_S = 0.25
 nobody waits for the last."""
 CHUNK_CELLS = 64
 """The most cells of one chunk."""
+MOST_CELLS = 200_000
+"""Of one sweep: each takes about a kilobyte until it is planned."""
 DIRECTIONS = {
     name: "minimize" if field.best == "least" else "maximize"
     for name, field in (FIELDS | SAMPLE_FIELDS).items()
@@ -226,6 +228,14 @@ def tasks_of(
         )
         tasks.append(task)
     return tasks
+
+
+def check_count(count: int, told_before: str) -> None:
+    """Refuse more cells than a sweep holds, before any is made."""
+    if count > MOST_CELLS:
+        raise InputError(
+            f"{told_before} {count:,} cells; a sweep has at most {MOST_CELLS:,}: make several"
+        )
 
 
 def _checked(given: Cell, number: int) -> Cell:

@@ -72,7 +72,7 @@ class Store:
     def _sentence(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, UnicodeEncodeError) as error:
+        except (sqlite3.Error, ValueError) as error:
             raise InputError(
                 f"file {told(str(self._file))} cannot hold a sweep ({shortened(error, 100)}); name another, or None"
             ) from None
