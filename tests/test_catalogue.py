@@ -434,7 +434,7 @@ def test_fewer_chips_than_one_are_refused(chips):
 
 @pytest.mark.parametrize("chips", [2.5, "four"])
 def test_chips_that_are_no_whole_number_are_refused(chips):
-    assert "Topology.chips should be a valid integer" in str(
+    assert "load_topology: chips must be a whole number or None" in str(
         refusal(pl.load_topology, "hgx-h100", chips=chips)
     )
 

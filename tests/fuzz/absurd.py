@@ -265,22 +265,13 @@ class Call(NamedTuple):
     value: str
 
 
+TELLING = (
+    "partition", "partition_cluster", "partition_fleet", "scaling", "fading", "sweep", "required",
+    "sensitivity", "global_sensitivity",
+)  # fmt: skip
+"""Functions that tell how far they are."""
 OWN = {
-    *(
-        Call(name, "progress", value)
-        for name in (
-            "partition",
-            "partition_cluster",
-            "partition_fleet",
-            "scaling",
-            "fading",
-            "sweep",
-            "required",
-            "sensitivity",
-            "global_sensitivity",
-        )  # fmt: skip
-        for value in ("class", "function")
-    ),
+    *(Call(name, "progress", value) for name in TELLING for value in ("class", "function")),
     Call("audit", "claims", "nothing"),
 }
 """Calls that fail in what the caller gave to be called; and the audit of the article, which takes

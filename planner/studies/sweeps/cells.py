@@ -46,6 +46,7 @@ DIRECTIONS = {
 }
 PRICED_BY = (
     "errors.py",
+    "guards.py",
     "records.py",
     "units.py",
     "workload.py",
@@ -180,7 +181,7 @@ class Task(NamedTuple):
 
 
 def tasks_of(
-    cells: Iterable[Cell],
+    cells: Iterable[Cell | tuple[Any, ...]],
     *,
     time_limit_s: float | None,
     power_scope: PowerScope | None,
@@ -238,7 +239,7 @@ def check_count(count: int, told_before: str) -> None:
         )
 
 
-def _checked(given: Cell, number: int) -> Cell:
+def _checked(given: Cell | tuple[Any, ...], number: int) -> Cell:
     try:
         cell = Cell(*given)
     except TypeError:

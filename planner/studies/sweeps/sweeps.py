@@ -194,7 +194,7 @@ def sweep(
     cells = tuple(cells)
     check_count(math.prod(map(len, lists)) + len(cells), "these are")
     product = itertools.product(*lists)
-    asked = itertools.chain((Cell(*one, limits=limits) for one in product), cells)
+    asked = itertools.chain(((*one, limits) for one in product), cells)
     every = tasks_of(
         asked,
         time_limit_s=time_limit_s,
