@@ -14,6 +14,7 @@ import operator
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
 
 from planner.errors import InputError, listed, nearest_names, told
@@ -40,6 +41,8 @@ class Kind(NamedTuple):
     """Such as "a whole number"."""
     taken: Callable[[Any], Any]
     """What is handed on of a value; raises WrongError where it is not of the kind."""
+    known: tuple[str, ...] = ()
+    """Words that a value may be."""
 
 
 def guarded(function: Callable[P, T]) -> Callable[P, T]:
@@ -86,7 +89,10 @@ def _taken(value: Any, kind: Kind, field: str) -> Any:
     try:
         return kind.taken(value)
     except WrongError:
-        raise InputError(f"{field} must be {kind.words}, not {told(value)}") from None
+        more = ""
+        if kind.known and isinstance(value, str):
+            more = f"; did you mean {listed(nearest_names(value, kind.known), 'or')}?"
+        raise InputError(f"{field} must be {kind.words}, not {told(value)}{more}") from None
 
 
 def _kind_of(annotation: Any) -> Kind:
@@ -141,6 +147,10 @@ def _figure(value: Any) -> float:
     return value if type(value) is float else float(value)
 
 
+def _figure_or_infinity(value: Any) -> float:
+    return math.inf if isinstance(value, float) and value == math.inf else _figure(value)
+
+
 def _truth(value: Any) -> bool:
     if type(value).__name__ not in ("bool", "bool_"):
         raise WrongError
@@ -168,22 +178,16 @@ PLAIN: dict[Any, Kind] = {
 
 
 def _one_of(kinds: Sequence[Kind]) -> Kind:
-    """Of a union: the first that takes a value. Which words there are is said where a word is
-    given that is none of them."""
+    """Of a union: the first that takes a value."""
 
     def taken(value: Any) -> Any:
-        refusal: InputError | None = None
         for kind in kinds:
-            try:
+            with suppress(WrongError):
                 return kind.taken(value)
-            except WrongError:
-                continue
-            except InputError as error:
-                refusal = error
-        raise refusal or WrongError
+        raise WrongError
 
     words = listed(dict.fromkeys(kind.words for kind in kinds), "or")
-    return Kind(words, taken)
+    return Kind(words, taken, tuple(word for kind in kinds for word in kind.known))
 
 
 def _words(known: Sequence[Any]) -> Kind:
@@ -196,7 +200,7 @@ def _words(known: Sequence[Any]) -> Kind:
 
     shown = [repr(one) for one in known]
     words = listed(shown, "or") if len(shown) <= 6 else f"one of {listed(shown)}"
-    return Kind(words, taken)
+    return Kind(words, taken, tuple(known))
 
 
 def _row(kinds: Sequence[Kind]) -> Kind:
@@ -213,10 +217,12 @@ def _row(kinds: Sequence[Kind]) -> Kind:
 
 
 def _within(kind: Kind, told_besides: Sequence[Any]) -> Kind:
-    """A number between what pydantic's `Field` says of it."""
+    """A number between what pydantic's `Field` says of it; a text says in words what is meant."""
     # pydantic keeps each bound as a record of its own, which has the bound's name.
     bounds = [one for beside in told_besides for one in getattr(beside, "metadata", ())]
-    words = [kind.words]
+    if any(getattr(one, "allow_inf_nan", False) for one in bounds):
+        kind = Kind("a number or infinity", _figure_or_infinity)
+    words = [next((one for one in told_besides if isinstance(one, str)), kind.words)]
     tests: list[Callable[[Any], bool]] = []
     for name, sentence, is_kept in BOUNDS:
         for bound in (getattr(one, name) for one in bounds if hasattr(one, name)):

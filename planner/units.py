@@ -30,6 +30,7 @@ Several = Annotated[
     Sequence[Annotated[float, Field(gt=0, le=1e18)]], Field(min_length=1, max_length=10_000)
 ]
 """Figures above 0, of which there are some."""
+OrInfinity = Annotated[float, Field(allow_inf_nan=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 """Of random numbers: as large as the solver's own."""
 Degree = Annotated[int, Field(ge=1, le=1_000_000)]

@@ -37,6 +37,7 @@ from planner.solver.chain.placed import Place, PlacedProblem
 from planner.solver.chain.problem import Limit, Measure
 from planner.space.cluster_candidates import ClusterBox, ClusterCandidates, option_numbers
 from planner.space.measures import ClusterSum
+from planner.units import OrInfinity
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
@@ -47,7 +48,7 @@ def replan(
     result: Result,
     *,
     lost: Iterable[int],
-    worse: float = 0.0,
+    worse: OrInfinity = 0.0,
     limits: Limits | None = None,
     time_limit_s: float | None = None,
 ) -> Replanning:

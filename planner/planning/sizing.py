@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from planner.answers.question import PER_TOKEN, TOTALS, Limits, question_of
 from planner.answers.results import Result
@@ -43,7 +43,10 @@ from planner.pricing.stacks import machine_for
 from planner.scoring.plans import score_plan
 from planner.workload import Workload
 
-Machines = str | Topology | Sequence[str | Topology] | Mapping[str, str | Topology]
+Machines = Annotated[
+    str | Topology | Sequence[str | Topology] | Mapping[str, str | Topology],
+    "names of the catalogue, such as 'hgx-h100' or 'hgx-h100:16', or topologies",
+]
 
 MOST_CHIPS = 4096
 """A machine whose size nobody says has at most so many."""
