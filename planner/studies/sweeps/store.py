@@ -74,5 +74,5 @@ class Store:
             yield
         except (sqlite3.Error, ValueError) as error:
             raise InputError(
-                f"file {told(str(self._file))} cannot hold a sweep ({shortened(error, 100)}); name another, or None"
+                f"file {told(str(self._file), 200)} cannot hold a sweep ({shortened(error, 100)}); name another, or None"
             ) from None
