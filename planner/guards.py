@@ -254,7 +254,7 @@ def _several(kind: Kind) -> Kind:
 
     def taken(values: Any) -> Any:
         # A record lists its fields when asked; nobody who gives one means them.
-        is_one = isinstance(values, str | bytes | Mapping) or hasattr(values, "model_fields")
+        is_one = isinstance(values, str | bytes | Mapping) or hasattr(type(values), "model_fields")
         if is_one or not isinstance(values, Iterable):
             raise WrongError
         found = tuple(itertools.islice(values, MOST_LISTED + 1))
