@@ -9,7 +9,6 @@ in processes of its own, and of each the quickest counts: on a busy machine all 
 import argparse
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 

@@ -48,8 +48,7 @@ def partition_cluster(
     into one another. InfeasibleError: proved that there is none; NoPlanFoundError: none was found in
     time.
     """
-    graph = model_of(graph)
-    cluster = cluster_of(cluster)
+    graph, cluster = model_of(graph), cluster_of(cluster)
     asked_for = question_of(minimize, maximize, limits, power_scope, space=space)
     question = as_priced(asked_for, "a cluster")
     cluster = alike_pools(cluster, price_basis=price_basis, power_basis=power_basis)

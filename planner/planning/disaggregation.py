@@ -104,13 +104,11 @@ def disaggregate(
     `partition` has them. InfeasibleError: proved that there
     are none; NoPlanFoundError: none were found in time.
     """
-    graph = model_of(graph)
-    prefill = machine_of(prefill)
-    decode = None if decode is None else machine_of(decode)
+    graph, prefill = model_of(graph), machine_of(prefill)
     started = time.monotonic()
     asked_for = question_of(minimize, maximize, limits, power_scope, space=space)
     question = as_priced(asked_for, "pools of their own")
-    given = (prefill,) if decode is None else (prefill, decode)
+    given = (prefill,) if decode is None else (prefill, machine_of(decode))
     prefill, *others = alike_machines(given, price_basis, power_basis)
     decode = others[0] if others else None
     asked = _Asked(graph, workload, prefill, decode, handover(graph, workload, link), question)

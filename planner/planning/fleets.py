@@ -186,8 +186,7 @@ def partition_fleet(
     can serve; NoPlanFoundError: nothing was found in time; InputError: a batch size is given, or
     there are more than ten pools.
     """
-    graph = model_of(graph)
-    cluster = cluster_of(cluster)
+    graph, cluster = model_of(graph), cluster_of(cluster)
     if workload.batch_size is not None:
         raise InputError(
             "Workload.batch_size must be None for a fleet, whose deployments each choose their own,"

@@ -57,8 +57,7 @@ def pareto(
     `tolerance` (relative) worse. Where the workload leaves the batch open, the front spans all
     batches. InfeasibleError: proved that there is no plan at all.
     """
-    graph = model_of(graph)
-    topology = machine_of(topology)
+    graph, topology = model_of(graph), machine_of(topology)
     question = _question(tuple(fields), power_scope, space)
     _refuse_unplanned(graph, workload, tolerance)
     topology = counted(topology, price_basis=price_basis, power_basis=power_basis)

@@ -92,8 +92,7 @@ def disaggregate_attention(
     InfeasibleError: proved that there are none; NoPlanFoundError: none were found in time.
     """
     graph = model_of(graph)
-    attention = machine_of(attention)
-    experts = machine_of(experts)
+    attention, experts = machine_of(attention), machine_of(experts)
     started = time.monotonic()
     question = as_priced(question_of(minimize, maximize, limits, power_scope), "a pair of machines")
     check_decodes(workload)

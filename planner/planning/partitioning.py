@@ -96,8 +96,7 @@ def partition(
     may lie in a second one (`planning.offloading`), unless `offload=False`. `explain=False` says
     less, sooner, of why there is no plan.
     """
-    graph = model_of(graph)
-    topology = machine_of(topology)
+    graph, topology = model_of(graph), machine_of(topology)
     diffuses = graph.is_diffusion
     engine = _solver_of(graph, solver, engine)
     how: dict[str, Any] = {"diffusion": diffuses, "space": space, "sure": sure}

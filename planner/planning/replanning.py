@@ -106,8 +106,7 @@ def moved_bytes(
 ) -> float:
     """Bytes of weights that chips must be sent to go from one plan to another; the draft model
     of a workload that has one goes with the last layer. [B]"""
-    graph = model_of(graph)
-    topology = machine_of(topology)
+    graph, topology = model_of(graph), machine_of(topology)
     prices = serving_prices(graph, topology, workload or Workload())
     return sum(move.moved_bytes for move in moves_of(before, after, prices, tuple(lost)))
 

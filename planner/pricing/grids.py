@@ -38,8 +38,7 @@ def decode_grid_s(
     `context_tokens` is what each sequence finds in its cache. Memory limits are not looked at. An
     InputError names a degree that does not divide the heads or does not fit the machine.
     """
-    graph = model_of(graph)
-    topology = machine_of(topology)
+    graph, topology = model_of(graph), machine_of(topology)
     prices = PriceList(graph, topology)
     batches = np.asarray(batch_sizes, dtype=float)
     contexts = np.asarray(context_tokens, dtype=float)

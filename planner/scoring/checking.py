@@ -57,8 +57,7 @@ def check_plan(
     Memory is checked once everything else is right, since a plan that makes no sense has no ledger;
     of sequences that do not fit beside others, some wait, which breaks no rule.
     """
-    graph = model_of(graph)
-    topology = machine_of(topology)
+    graph, topology = model_of(graph), machine_of(topology)
     topology = machine_for(graph, topology)
     broken = check_structure(plan, graph, topology, exclude=exclude)
     if space == "engine":

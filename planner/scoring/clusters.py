@@ -85,8 +85,7 @@ def check_pooled_plan(
 ) -> tuple[Violation, ...]:
     """The rules that a plan on a cluster breaks, with figures; () when it is valid. `space` "any"
     leaves out what no engine can be started with."""
-    graph = model_of(graph)
-    cluster = cluster_of(cluster)
+    graph, cluster = model_of(graph), cluster_of(cluster)
     refuse_unplanned(graph, workload)
     broken = tuple(_structure(plan, graph, cluster))
     if space == "engine":
@@ -238,8 +237,7 @@ def score_pooled_plan(
     power_basis: PowerBasis | None = None,
 ) -> Score:
     """The price of a plan on a cluster, as `score_plan` gives it for a plan on a topology."""
-    graph = model_of(graph)
-    cluster = cluster_of(cluster)
+    graph, cluster = model_of(graph), cluster_of(cluster)
     cluster = alike_pools(cluster, price_basis=price_basis, power_basis=power_basis)
     pools = served_by(graph, cluster, workload)
     return score_pooled_served(plan, cluster, pools, power_scope=power_scope)

@@ -171,8 +171,7 @@ def score_disaggregated(
     where the link carries less than comes.
     """
     graph = model_of(graph)
-    prefill = machine_of(prefill)
-    decode = machine_of(decode)
+    prefill, decode = machine_of(prefill), machine_of(decode)
     prefill, decode = alike_machines((prefill, decode), price_basis, power_basis)
     over = handover(graph, workload, link)
     prompts = Served(graph, prefill, over.prefill)
@@ -188,8 +187,6 @@ def score_disaggregated(
     slowest = min(served, key=lambda name: served[name])
     later_tokens = workload.output_tokens - 1
     tpot = later.request_s / later_tokens
-    moving = over.transfer_s / later_tokens
-    waiting = (later.ttft_s - over.transfer_s) / later_tokens
     bill = _bill(
         served[slowest] * workload.output_tokens,
         power_scope,
@@ -206,7 +203,7 @@ def score_disaggregated(
         chips=prefill.chips + decode.chips,
         batch_size=later.batch_size,
         memory_headroom_bytes=min(first.memory_headroom_bytes, later.memory_headroom_bytes),
-        breakdown=(StageTime(hop_s=moving, bubble_s=waiting), *later.breakdown),
+        breakdown=(_until_placed(over, later, later_tokens), *later.breakdown),
         prefill_breakdown=first.prefill_breakdown,
         transfer_bytes=over.transfer_bytes,
         transfer_s=over.transfer_s,
@@ -215,6 +212,12 @@ def score_disaggregated(
         prefill=first,
         decode=later,
     )
+
+
+def _until_placed(over: Handover, later: Score, tokens: int) -> StageTime:
+    """What a request waits between the pools, shared out among its later tokens."""
+    waiting = later.ttft_s - over.transfer_s
+    return StageTime(hop_s=over.transfer_s / tokens, bubble_s=waiting / tokens)
 
 
 class _InService(NamedTuple):

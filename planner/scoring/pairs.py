@@ -124,8 +124,7 @@ def score_pairing(
     `link` is all that joins the two, of its bandwidth in each direction. An InputError says which
     rule the plan breaks; an InfeasibleError, what does not fit.
     """
-    graph = model_of(graph)
-    attention = machine_of(attention)
+    graph, attention = model_of(graph), machine_of(attention)
     experts = machine_of(experts)
     attention, experts = alike_machines((attention, experts), price_basis, power_basis)
     check_decodes(workload)

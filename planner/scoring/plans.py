@@ -65,8 +65,7 @@ def score_plan(
     "chip", "node" or "rental". An InfeasibleError says what does not fit; an InputError, which rule
     the plan breaks.
     """
-    graph = model_of(graph)
-    topology = machine_of(topology)
+    graph, topology = model_of(graph), machine_of(topology)
     machine = counted(topology, price_basis=price_basis, power_basis=power_basis)
     served = Served(graph, machine_for(graph, machine), settled(workload, plan))
     return _score(seated(_deployed(plan, served, exclude)), power_scope)

@@ -43,8 +43,7 @@ def uniform_plan(
     (see `machines.tiers`); None: none, but where the weights do not fit and the software leaves whole
     layers behind by itself, as few as have to (see `space.offloading`).
     """
-    graph = model_of(graph)
-    topology = machine_of(topology)
+    graph, topology = model_of(graph), machine_of(topology)
     if micro_batches is not None:
         _check_whole(micro_batches=micro_batches)
     _check_whole(

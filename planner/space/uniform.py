@@ -199,8 +199,7 @@ def plan_grid(
     InputError: requests that do not arrive steadily, or at a rate; a graph that is no chain; drafts
     of what makes no tokens. InfeasibleError: no shape has room for the weights.
     """
-    graph = model_of(graph)
-    topology = machine_of(topology)
+    graph, topology = model_of(graph), machine_of(topology)
     _refuse_others(graph, workload)
     check_word(drafted_for, DRAFTED_FOR, "drafted_for")
     ground = Ground(topology) if ground is None else ground
@@ -219,20 +218,24 @@ def plan_grid(
         return pricer.priced(found, in_flight, may_run, power_scope)
 
     best, drafted = _best(priced, _numbers_drafted(workload), drafted_for)
-    chips = [sum(stand.split.chips for stand in ground.stands(shape)) for shape in found]
     return PlanGrid(
         graph=graph,
         topology=topology,
         ground=ground,
         workload=workload,
         shapes=found,
-        chips=np.array(chips),
+        chips=np.array(_chips_of(found, ground)),
         micro_sequences=sizes,
         micro_batches=in_flight,
         drafted=drafted,
         space=space,
         **best._asdict(),
     )
+
+
+def _chips_of(shapes: Sequence[Shape], ground: Ground) -> list[int]:
+    """That each shape holds."""
+    return [sum(stand.split.chips for stand in ground.stands(shape)) for shape in shapes]
 
 
 def _without_room(graph: ModelGraph, topology: Topology) -> InfeasibleError:

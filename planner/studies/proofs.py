@@ -122,8 +122,7 @@ def proof_course(
     graph: AnyModel, topology: AnyMachine, workload: Workload, **asked: Any
 ) -> ProofCourse:
     """`partition(graph, topology, workload, **asked)`, with what was known when."""
-    graph = model_of(graph)
-    topology = machine_of(topology)
+    graph, topology = model_of(graph), machine_of(topology)
     seen: list[ProofStep] = []
 
     def note(progress: Progress) -> None:

@@ -15,7 +15,6 @@ import math
 import resource
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -377,8 +376,8 @@ def faults(chosen: list[Call]) -> Iterator[tuple[Call, str]]:
             yield call, what
 
 
-def main(seed: int, count: int, only: str = "") -> None:
-    """Make calls, and print those that went wrong."""
+def main(seed: int, count: int, only: str = "") -> int:
+    """Make calls, and print those that went wrong; 1 where one did."""
     nouns()
     every = [call for call in (*calls(), *record_calls()) if only in ("", call.function)]
     chosen = Random(seed).sample(every, count) if 0 < count < len(every) else every
@@ -387,12 +386,13 @@ def main(seed: int, count: int, only: str = "") -> None:
         size = int(status.read_text(encoding="ascii").partition("VmSize:")[2].split()[0]) * 1024
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (size + ROOM_BYTES, hard))
-    out = sys.stdout
-    with tempfile.TemporaryDirectory():
-        for call, what in faults(chosen):
-            print(json.dumps([*call, what]), file=out, flush=True)
-    print(json.dumps({"made": len(chosen)}), file=out, flush=True)
+    status = 0
+    for call, what in faults(chosen):
+        status = 1
+        print(json.dumps([*call, what]), flush=True)
+    print(json.dumps({"made": len(chosen)}), flush=True)
+    return status
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]))

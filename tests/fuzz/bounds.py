@@ -77,10 +77,12 @@ def of_pipe(folder: Path) -> Any:
     return pl.load_model(pipe)
 
 
-def layers(count: int) -> Callable[[Path], Any]:
+def layers(count: int, **others: Any) -> Callable[[Path], Any]:
     """A config of 200 bytes with so many layers."""
     fields = {
-        "model_type": "llama", "hidden_size": 64, "num_attention_heads": 4, "vocab_size": 100,
+        "model_type": "llama",
+        **others,
+        "hidden_size": 64, "num_attention_heads": 4, "vocab_size": 100,
         "intermediate_size": 64, "num_hidden_layers": count,
     }  # fmt: skip
     return lambda folder: pl.load_model(written(folder, "layers.json", json.dumps(fields)))
@@ -155,6 +157,13 @@ CASES: dict[str, Callable[[Path], Any]] = {
         written(folder, "cluster.toml", 'name = "c"\n' + POOL.format("/etc/passwd"))
     ),
     "a billion layers": layers(10**9),
+    "experts up to a layer that is not there": layers(
+        4,
+        model_type="mixtral",
+        num_local_experts=4,
+        num_experts_per_tok=5,  # more than there are: refused, and soon
+        moe_layer_end_index=10**8,
+    ),
     "a device": of_device,
     "a pipe": of_pipe,
     "many workloads": long_sweep,

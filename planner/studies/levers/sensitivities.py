@@ -230,8 +230,7 @@ def sensitivity(
     `file`, `executor`, `processes`, `space` and `progress` are those of `sweep`. InputError where there is
     no plan with all figures as they are.
     """
-    graph = model_of(graph)
-    topology = machine_of(topology)
+    graph, topology = model_of(graph), machine_of(topology)
     options = SweepOptions(
         power_scope=power_scope,
         space=space,
@@ -323,9 +322,7 @@ def global_sensitivity(
     [1] Saltelli et al., Variance based sensitivity analysis of model output, Comput. Phys. Commun.
     181, 2010.
     """
-    graph = model_of(graph)
-    topology = machine_of(topology)
-    stats = _scipy_stats()
+    graph, topology, stats = model_of(graph), machine_of(topology), _scipy_stats()
     if samples < 2 or samples & (samples - 1):
         raise InputError(f"samples must be a power of 2, not {samples}")
     options = SweepOptions(

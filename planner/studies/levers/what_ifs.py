@@ -128,8 +128,7 @@ def what_if(
     "fabrics[*].latency_s": "1 us", "workload.batch_size": 32}. The options are those of
     `partition`. An UnknownNameError names the figures nearest to a wrong path.
     """
-    graph = model_of(graph)
-    topology = machine_of(topology)
+    graph, topology = model_of(graph), machine_of(topology)
     diffuses = graph.is_diffusion
     asked = question_of(minimize, maximize, limits, power_scope, diffusion=diffuses, space=space)
     topology = counted(topology, price_basis=price_basis, power_basis=power_basis)
