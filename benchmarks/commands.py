@@ -3,9 +3,10 @@
 import os
 import statistics
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
+
+from benchmarks.isolated import isolated
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def measured(goal: Goal, runs: int) -> Taken:
     walls, peaks = [], []
     for _ in range(runs):
         started = time.perf_counter()
-        process = subprocess.Popen((sys.executable, *goal.arguments), stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(isolated(*goal.arguments), stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         walls.append(time.perf_counter() - started)
         peaks.append(usage.ru_maxrss * 1024.0)

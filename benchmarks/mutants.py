@@ -107,7 +107,7 @@ def _copied(scratch: Path, folder: str) -> None:
 
 
 def _mutmut(scratch: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "mutmut", *arguments]
+    command = [sys.executable, "-P", "-m", "mutmut", *arguments]
     done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
     if "No module named mutmut" in done.stderr:
         raise SystemExit('mutmut is not installed: pip install -e ".[mutants]"')

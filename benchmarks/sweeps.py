@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import planner as pl
+from benchmarks.isolated import isolated
 from planner.studies import Cell, Sweep, Tally, sweep
 from planner.studies.sweeps import meters
 
@@ -63,15 +64,8 @@ def timed(cells: list[Cell], **options: object) -> Taken:
 def killed_once(cells: int, file: Path, after_cells: int) -> bool:
     """Sweep in a process of its own, which gets SIGKILL once it has written so many cells; whether
     it came in time."""
-    command = (
-        sys.executable,
-        "-m",
-        "benchmarks.sweeps",
-        "--cells",
-        str(cells),
-        "--into",
-        str(file),
-    )
+    arguments = ("--cells", str(cells), "--into", str(file.resolve()))
+    command = isolated("-m", "benchmarks.sweeps", *arguments)
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe) as process:
         assert process.stdin is not None

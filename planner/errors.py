@@ -13,9 +13,15 @@ Every message is one sentence that stands alone. A solver that broke our own rul
 """
 
 import difflib
+import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
+
+MOST_WHOLE = 10**300
+"""Python refuses to write out a whole number of thousands of digits."""
+MOST_WRITTEN = 20
+"""Times the width of a message: of a long text no more is looked at."""
 
 
 class PlannerError(Exception):
@@ -118,7 +124,7 @@ def check_word(given: str | None, known: Sequence[str], field: str) -> None:
         return
     nearest = listed(nearest_names(str(given), known), "or")
     raise InputError(
-        f"{field} must be {listed(known, 'or')}, not {str(given)!r}; did you mean {nearest}?"
+        f"{field} must be {listed(known, 'or')}, not {told(given)}; did you mean {nearest}?"
     )
 
 
@@ -141,5 +147,26 @@ def listed(names: Iterable[object], conjunction: str = "and") -> str:
 
 def shortened(text: object, width: int = 60) -> str:
     """At most `width` characters of something a user gave, for a message that stays one line."""
-    line = " ".join(str(text).split())
+    given = text if isinstance(text, str) else _written(text)
+    line = " ".join(given[: MOST_WRITTEN * width].split())
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def told(value: object, width: int = 40) -> str:
+    """A value that a user gave as Python writes it, whatever it is, in at most so many
+    characters."""
+    return repr(shortened(value, width)) if isinstance(value, str) else shortened(value, width)
+
+
+def _written(value: object) -> str:
+    """What is long or deep in part; what cannot be written is told by its class."""
+    if isinstance(value, int) and abs(value) >= MOST_WHOLE:
+        return "a number of hundreds of digits"
+    brief = reprlib.Repr()
+    brief.maxstring = brief.maxother = 100
+    try:
+        if isinstance(value, list | tuple | dict | set | frozenset):
+            return brief.repr(value)
+        return str(value)
+    except Exception:  # whoever wrote the class of it says how it is written
+        return f"a {type(value).__name__}"

@@ -9,15 +9,40 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, PydanticSerializationError
 
-from planner.errors import InputError, listed, nearest_names, shortened
+from planner.errors import InputError, listed, nearest_names, shortened, told
 
 T = TypeVar("T")
 
+MOST_LISTED = 2**20
+"""Entries of a list in a record."""
+MOST_FAULTS = 1_000
+"""That are looked into, of which the first is told."""
+MOST_VALUES = 2**21
+"""Of a JSON text; a sweep of forty thousand cells has as many."""
+MOST_OPENED = 2**18
+"""Of its lists and objects, each of which takes some 700 bytes."""
 MOST_WORDS = 15
 """Of those that a field may be, as many as a refusal lists; of more it names the nearest."""
+
+
+def _bound_lists(schema: Any, record: type) -> None:
+    """Let every list in the schema of a record end, and be refused at its first fault: each fault
+    is kept with what was given, which of a list of a million is more than a machine holds."""
+    nodes = [schema]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, list | tuple):
+            nodes += node
+        # Of records inside, the lists are bounded already.
+        elif isinstance(node, dict) and node.get("cls", record) is record:
+            nodes += node.values()
+            if node.get("type") in ("tuple", "list", "set", "frozenset"):
+                node.setdefault("fail_fast", True)
+                if node["type"] != "tuple" or "variadic_item_index" in node:
+                    node.setdefault("max_length", MOST_LISTED)
 
 
 class Record(BaseModel):
@@ -36,6 +61,12 @@ class Record(BaseModel):
             super().__init__(**fields)
         except ValidationError as error:
             raise InputError(sentence_of(error, type(self).__name__)) from None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        _bound_lists(schema, cls)
+        return schema
 
     # Tells pydantic that records nested in records need no call of this __init__: they are built
     # without it, fast.
@@ -85,6 +116,7 @@ class Record(BaseModel):
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
         """The record that `to_json` wrote."""
+        _check_text(text, cls.__name__)
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
@@ -170,8 +202,25 @@ def _portrait_of(record: Record) -> Portrait:
     return report.portrait(record)
 
 
+def _check_text(text: object, name: str) -> None:
+    """Refuse JSON that holds more than a machine has room for, told without reading it."""
+    if not isinstance(text, str | bytes):
+        raise InputError(f"{name} is read from JSON text, not from {told(text)}")
+    encoded = text.encode("utf-8", "replace") if isinstance(text, str) else text
+    opened = encoded.count(b"[") + encoded.count(b"{")
+    values = opened + encoded.count(b",")
+    if values > MOST_VALUES or opened > MOST_OPENED:
+        raise InputError(
+            f"{name} holds {values} values in {opened} lists and objects; at most {MOST_VALUES} in"
+            f" {MOST_OPENED} are read"
+        )
+
+
 def sentence_of(error: ValidationError, name: str) -> str:
     """The first fault of a record, in one sentence: field, remedy, what was given."""
+    count = error.error_count()
+    if count > MOST_FAULTS:  # listing them takes a hundred times the memory of what was given
+        return f"{name} has {count} faults; is it something else?"
     fault = error.errors(include_url=False)[0]
     cause = None if fault["type"] == "json_invalid" else fault.get("ctx", {}).get("error")
     field = field_name(name, fault["loc"])
@@ -182,7 +231,7 @@ def sentence_of(error: ValidationError, name: str) -> str:
     given = (
         ""
         if fault["type"] in ("missing", "extra_forbidden", "json_invalid")
-        else f", not {said(fault['input'])}"
+        else f", not {told(fault['input'])}"
     )
     remedy = {
         "missing": "is missing",
@@ -191,10 +240,12 @@ def sentence_of(error: ValidationError, name: str) -> str:
     }.get(fault["type"], fault["msg"].replace("Input should", "should"))
     words = re.findall(r"'([^']*)'", fault["msg"]) if fault["type"] == "literal_error" else []
     if len(words) > MOST_WORDS:
-        nearest = listed([repr(word) for word in nearest_names(str(fault["input"]), words)], "or")
+        nearest = listed(
+            [repr(word) for word in nearest_names(shortened(fault["input"], 100), words)], "or"
+        )
         some = listed([repr(word) for word in words[:4]], "or")
         remedy = f"should be one of {len(words)} words, such as {some}, or rather {nearest}"
-    more = len(error.errors()) - 1
+    more = count - 1
     return f"{field} {remedy}{given}" + (
         f" (and {more} more such fault{'s' * (more > 1)})" if more else ""
     )
@@ -205,8 +256,3 @@ def field_name(name: str, location: Sequence[int | str]) -> str:
     return name + "".join(
         f"[{part}]" if isinstance(part, int) else f".{shortened(part, 40)}" for part in location
     )
-
-
-def said(given: Any) -> str:
-    """What was given, short enough for one line."""
-    return repr(shortened(given, 40)) if isinstance(given, str) else shortened(repr(given), 40)

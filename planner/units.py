@@ -7,6 +7,7 @@ all published bandwidths are off by a factor of 8 (bits) or 2 (both directions).
 
 import math
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from numbers import Real
 from typing import Annotated, NamedTuple
@@ -25,6 +26,13 @@ Joules = Annotated[float, Field(ge=0, le=1e12)]
 Dollars = Annotated[float, Field(ge=0, le=1e9)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Several = Annotated[
+    Sequence[Annotated[float, Field(gt=0, le=1e18)]], Field(min_length=1, max_length=10_000)
+]
+"""Figures above 0, of which there are some."""
+OrInfinity = Annotated[float, Field(allow_inf_nan=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+"""Of random numbers: as large as the solver's own."""
 Degree = Annotated[int, Field(ge=1, le=1_000_000)]
 
 PREFIXES = {"": 1.0, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3} | {

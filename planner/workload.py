@@ -99,6 +99,11 @@ class Speculation(Record):
         return sum(self.acceptance_rate**number for number in range(1 + (self.tokens or 0)))
 
 
+def _is_word(given: Any, word: str) -> bool:
+    """Whether that is the word; arrays and the like, which compare otherwise, are none."""
+    return isinstance(given, str) and given == word
+
+
 class Workload(Record):
     """Requests of one size: a fixed number of them in flight, as many as fit, or as many as come
     in a second."""
@@ -143,8 +148,8 @@ class Workload(Record):
         """Where requests come as a stream, and where no tokens are made, no batch is given."""
         if isinstance(fields, dict) and (
             fields.get("requests_per_s") is not None
-            or fields.get("phase") == "prefill"
-            or fields.get("arrivals") == "poisson"
+            or _is_word(fields.get("phase"), "prefill")
+            or _is_word(fields.get("arrivals"), "poisson")
         ):
             return {"batch_size": None, **fields}
         return fields

@@ -435,7 +435,7 @@ def test_fewer_chips_than_one_are_refused(chips):
 
 @pytest.mark.parametrize("chips", [2.5, "four"])
 def test_chips_that_are_no_whole_number_are_refused(chips):
-    assert "Topology.chips should be a valid integer" in str(
+    assert "load_topology: chips must be a whole number or None" in str(
         refusal(pl.load_topology, "hgx-h100", chips=chips)
     )
 
@@ -727,7 +727,7 @@ def test_chips_and_files_of_machines_are_told_by_name():
     assert all(catalogue.find_chip(name)["name"] for name in names)
     fields = catalogue.topology_fields("HGX H100")
     assert fields["chip"] == "h100-sxm"
-    assert catalogue.topology_of(fields) == catalogue.load_topology("hgx-h100")
+    assert catalogue.described_topology(fields) == catalogue.load_topology("hgx-h100")
 
 
 def test_a_cluster_is_told_from_a_machine(tmp_path):

@@ -100,6 +100,8 @@ def test_every_test_file_mirrors_a_module_or_a_rule(path):
         "test_pages.py",
         "test_readers_agree.py",
         "test_readers_survive.py",
+        "test_absurd.py",
+        "test_bounds.py",
         "test_unlike_plans.py",
     }
     of_benchmarks = ROOT / "benchmarks" / inside.name.removeprefix("test_")

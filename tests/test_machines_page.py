@@ -20,7 +20,7 @@ MACHINE, CHIP, CLUSTER = re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
 def test_the_machine_of_the_page_is_read_and_planned_on():
-    topology = catalogue.topology_of(tomllib.loads(MACHINE))
+    topology = catalogue.described_topology(tomllib.loads(MACHINE))
     assert topology.chips == 4
     assert topology.limit_chips == 32
     assert topology.host.processor.memory[0].capacity_bytes == 88e9
@@ -30,7 +30,7 @@ def test_the_machine_of_the_page_is_read_and_planned_on():
 
 
 def test_the_cluster_of_the_page_is_read():
-    cluster = catalogue.cluster_of(tomllib.loads(CLUSTER))
+    cluster = catalogue.described_cluster(tomllib.loads(CLUSTER))
     assert [pool.free_chips for pool in cluster.pools] == [4, 1]
 
 

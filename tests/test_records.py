@@ -12,9 +12,9 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError, model_validator
 
-from planner.errors import InputError
+from planner.errors import InputError, told
 from planner.plan import ChipRange
-from planner.records import Record, field_name, said
+from planner.records import Record, field_name
 from planner.workload import Workload
 from tests.lanes import spread
 
@@ -62,7 +62,7 @@ REFUSED = [
     (
         Cable,
         {"length_m": 0, "strands": ("a", "b")},
-        "Cable.length_m should be greater than 0, not 0 (and 2 more such faults)",
+        "Cable.length_m should be greater than 0, not 0 (and 1 more such fault)",
     ),
     (
         Cable,
@@ -258,10 +258,11 @@ def test_a_place_is_named_as_python_would_write_it():
 
 
 def test_what_was_given_is_said_short():
-    assert said("text") == "'text'"
-    assert said(2.5) == "2.5"
-    assert len(said("x" * 1000)) == 42
-    assert len(said(list(range(1000)))) == 40
+    assert told("text") == "'text'"
+    assert told(2.5) == "2.5"
+    assert len(told("x" * 1000)) == 42
+    assert told(list(range(1000))) == "[0, 1, 2, 3, 4, 5, ...]"
+    assert len(told(b"x" * 1000)) == 40
 
 
 def test_what_is_found_out_about_a_record_is_kept_with_it_and_with_no_other():

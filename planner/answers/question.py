@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from planner.errors import InputError, UnknownNameError, listed
+from planner.errors import InputError, UnknownNameError, listed, told
 from planner.machines.engine import SPACES, Space
 from planner.machines.software import Software
 from planner.machines.topology import PowerScope
@@ -168,7 +168,9 @@ def limits_of(limits: Limits | None) -> tuple[tuple[str, float], ...]:
 def _asked(minimize: str | None, maximize: str | None, *, diffusion: bool) -> tuple[str, str]:
     """The objective and its direction; where none is given, the time that a user waits for."""
     if minimize and maximize:
-        raise InputError(f"give minimize= or maximize=, not both ({minimize!r} and {maximize!r})")
+        raise InputError(
+            f"give minimize= or maximize=, not both ({told(minimize)} and {told(maximize)})"
+        )
     if maximize:
         return maximize, "maximize"
     usual = "image_s" if diffusion else "tpot_s"

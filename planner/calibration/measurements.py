@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 
 from planner.errors import InputError, listed
 from planner.machines.software import CollectiveKind
-from planner.readers.files import opened, read_text
+from planner.readers.files import opened, read_rows
+from planner.readers.naming import with_names
 from planner.records import Record
 from planner.units import Bytes, Count, Degree
 
@@ -87,8 +88,7 @@ NEEDED = ("row_id", "field", "value", "topology")
 def read_measurements(path: Path) -> tuple[Measurement, ...]:
     """The rows of a CSV whose header names fields of `Measurement`; an InputError names the row
     and the column."""
-    reader = csv.DictReader(io.StringIO(read_text(path, "a table of measurements")))
-    columns = reader.fieldnames or []
+    columns, rows = read_rows(path, "a table of measurements")
     missing = [name for name in NEEDED if name not in columns]
     if missing:
         raise InputError(
@@ -98,7 +98,7 @@ def read_measurements(path: Path) -> tuple[Measurement, ...]:
     unknown = [name for name in columns if name not in Measurement.model_fields]
     if unknown:
         raise InputError(f"{path}: {unknown[0]!r} is not a column of a table of measurements")
-    return tuple(_measurement(path, number, row) for number, row in enumerate(reader, 2))
+    return tuple(_measurement(path, number, row) for number, row in enumerate(rows, 2))
 
 
 def measurements_csv(rows: Sequence[Measurement]) -> str:
@@ -127,6 +127,6 @@ def is_measurements(path: Path) -> bool:
 def _measurement(path: Path, line: int, row: dict[str, Any]) -> Measurement:
     given = {name: text for name, text in row.items() if text not in (None, "")}
     try:
-        return Measurement.from_fields(given)
+        return Measurement.from_fields(with_names(given, path.parent))
     except InputError as error:
         raise InputError(f"{path}, line {line}: {error}") from None

@@ -1,7 +1,5 @@
 """Measured kernels: one operator by itself, timed on one chip."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +14,8 @@ from planner.machines.topology import Topology
 from planner.models.graph import Layer, ModelGraph
 from planner.models.operators import LayerOperator
 from planner.pricing.price_list import PriceList, Split, Step, reach_of
-from planner.readers.files import read_text
+from planner.readers.files import read_rows
+from planner.readers.naming import with_names
 from planner.records import Record
 
 KERNELS = Path(__file__).parent / "kernels.csv"
@@ -74,13 +73,12 @@ class KernelCase:
 
 def read_kernels(path: Path = KERNELS) -> tuple[KernelTime, ...]:
     """The rows of a table of kernels; an InputError names the line."""
-    reader = csv.DictReader(io.StringIO(read_text(path, "a table of kernels")))
     rows = []
-    for line, row in enumerate(reader, 2):
+    for line, row in enumerate(read_rows(path, "a table of kernels")[1], 2):
         given: dict[str, Any] = {name: text for name, text in row.items() if text not in (None, "")}
         try:
             given["operator"] = json.loads(given.get("operator", "{}"))
-            rows.append(KernelTime.from_fields(given))
+            rows.append(KernelTime.from_fields(with_names(given, path.parent)))
         except (InputError, ValueError) as error:
             raise InputError(f"{path}, line {line}: {error}") from None
     return tuple(rows)

@@ -45,7 +45,7 @@ from planner.calibration.robust import Floats
 from planner.calibration.validation import Case, cases_of
 from planner.machines.software import Covered
 from planner.machines.topology import Topology
-from planner.readers.files import read_text, read_toml
+from planner.readers.files import read_rows, read_toml
 from planner.readers.topology_file import (
     CHIP,
     COLLECTIVE,
@@ -343,8 +343,8 @@ class LeftOutRow(Record):
 
 def read_left_out(path: Path = LEFT_OUT) -> tuple[LeftOutRow, ...]:
     """The table that is shipped."""
-    lines = read_text(path, "a table of rows left out").splitlines()
-    return tuple(LeftOutRow.from_fields(row) for row in csv.DictReader(lines))
+    _, rows = read_rows(path, "a table of rows left out")
+    return tuple(LeftOutRow.from_fields(row) for row in rows)
 
 
 def promises_left_out(path: Path = LEFT_OUT) -> list[Promise]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from planner.errors import InputError, UnknownNameError, listed, plain_name, shortened
+from planner.guards import guarded
 from planner.machines.accounts import counted, with_economics, with_price
 from planner.machines.cluster import Cluster
 from planner.machines.prices import Economics
@@ -36,9 +37,16 @@ from planner.readers.model_files import (
     read_model,
     read_module,
 )
+from planner.readers.naming import with_names
 from planner.readers.topology_file import software_from, stack_from, topology_from
 
 Fields = dict[str, Any]
+AnyModel = ModelGraph | str | Path
+"""A model, or its name or file."""
+AnyMachine = Topology | str | Path
+"""A machine, or its name or file."""
+AnyCluster = Cluster | str | Path
+"""A cluster, or its name or file."""
 
 SHAPES: dict[str, type[DecoderShape] | type[EncoderShape]] = {
     "decoder": DecoderShape,
@@ -47,6 +55,7 @@ SHAPES: dict[str, type[DecoderShape] | type[EncoderShape]] = {
 """By what the model table calls a model's kind."""
 
 
+@guarded
 def load_model(
     name: str | Path | object,
     *,
@@ -272,6 +281,7 @@ def _graph_of(
     )
 
 
+@guarded
 def load_topology(
     name: str | Path,
     *,
@@ -315,9 +325,10 @@ def _loaded_topology(name: str | Path, chips: int | None, software: str | None) 
         raise InputError(
             f"{shortened(name)} is a cluster of pools; load_cluster and `planner cluster` take it"
         )
-    return topology_of(fields, chips=chips, software=software)
+    return described_topology(fields, chips=chips, software=software)
 
 
+@guarded
 def load_cluster(name: str | Path) -> Cluster:
     """A cluster of the catalogue, or of a TOML file: pools of unlike chips and the links between
     them."""
@@ -325,10 +336,10 @@ def load_cluster(name: str | Path) -> Cluster:
     if path is not None and path.suffix == ".json":
         return Cluster.from_json(read_text(path, "a cluster"))
     fields = _read_or_found(path, "cluster", str(name), _folder("clusters"), {})
-    return cluster_of(fields)
+    return described_cluster(fields)
 
 
-def cluster_of(fields: Mapping[str, Any]) -> Cluster:
+def described_cluster(fields: Mapping[str, Any]) -> Cluster:
     """The cluster that the fields of a file describe."""
     return cluster_from(fields, _pool_topology)
 
@@ -338,10 +349,10 @@ def _pool_topology(
 ) -> Topology:
     if isinstance(given, str):
         return load_topology(given, chips=chips, software=software)
-    return topology_of(given, chips=chips, software=software)
+    return described_topology(given, chips=chips, software=software)
 
 
-def topology_of(
+def described_topology(
     fields: Mapping[str, Any], *, chips: int | None = None, software: str | None = None
 ) -> Topology:
     """The machine that the fields of a file describe."""
@@ -359,6 +370,21 @@ def topology_fields(name: str | Path) -> Fields:
     """The file of a machine, as it stands."""
     path = _as_path(name, (".toml",))
     return _read_or_found(path, "topology", str(name), topology_table(), topology_aliases())
+
+
+def model_of(given: AnyModel) -> ModelGraph:
+    """A model as it is, or by its name or file."""
+    return given if isinstance(given, ModelGraph) else load_model(given)
+
+
+def machine_of(given: AnyMachine) -> Topology:
+    """A machine as it is, or by its name or file."""
+    return given if isinstance(given, Topology) else load_topology(given)
+
+
+def cluster_of(given: AnyCluster) -> Cluster:
+    """A cluster as it is, or by its name or file."""
+    return given if isinstance(given, Cluster) else load_cluster(given)
 
 
 def cluster_names() -> tuple[str, ...]:
@@ -412,7 +438,7 @@ def find_software(name: str) -> Fields:
     `planner calibrate` writes."""
     path = _as_path(name, (".toml",))
     if path is not None:
-        return read_toml(path, "a software stack")
+        return with_names(read_toml(path, "a software stack"), path.parent)
     return _found("software", name, _folder("software"), {})
 
 
@@ -530,7 +556,7 @@ def _read_or_found(
     path: Path | None, kind: str, name: str, table: dict[str, Fields], aliases: dict[str, str]
 ) -> Fields:
     if path is not None:
-        return read_toml(path, f"a {kind}")
+        return with_names(read_toml(path, f"a {kind}"), path.parent)
     return _found(kind, name, table, aliases)
 
 

@@ -57,8 +57,8 @@ class Described(NamedTuple):
     def read(self) -> Topology | Cluster:
         """What the file says; refused here, before anything is written, if it cannot be read."""
         if self.kind == "cluster":
-            return catalogue.cluster_of(self.fields)
-        return catalogue.topology_of(self.fields)
+            return catalogue.described_cluster(self.fields)
+        return catalogue.described_topology(self.fields)
 
 
 class Part(NamedTuple):

@@ -7,7 +7,7 @@ A basis is chosen once, before anything is planned: it makes another version of 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from planner.errors import InputError, check_word, listed
+from planner.errors import InputError, check_word, listed, told
 from planner.machines.cluster import Cluster
 from planner.machines.prices import (
     BASES,
@@ -80,7 +80,7 @@ def priced(topology: Topology, basis: str) -> Topology:
             "none is known" if not price.bases else f"it is known as {listed(price.bases, 'or')}"
         )
         raise InputError(
-            f"{topology.name} has no price on the basis {basis!r}; {known}: give price='2.10 USD/h'"
+            f"{topology.name} has no price on the basis {told(basis)}; {known}: give price='2.10 USD/h'"
         )
     licence = price.licence_usd_per_chip_year
     return _with_price(topology, offered(price.offers, price.economics, basis, licence))

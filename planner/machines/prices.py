@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from planner.cost.energy import hourly_usd
-from planner.errors import InputError, check_word, listed
+from planner.errors import InputError, check_word, listed, told
 from planner.machines.origin import Confidence
 from planner.records import Record
 from planner.units import Dollars, Watts, parse_quantity
@@ -214,7 +214,7 @@ def _amount(text: str, dimension: str, field: str) -> float:
     usd = parse_quantity(text, dimension, field)
     if not 0 <= usd <= MOST_USD:
         unit = dimension.replace("dollars", "USD")
-        raise InputError(f"{field} must lie between 0 and {MOST_USD:.0e} {unit}, not {text!r}")
+        raise InputError(f"{field} must lie between 0 and {MOST_USD:.0e} {unit}, not {told(text)}")
     return usd
 
 

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from planner.errors import InputError, listed
+from planner.errors import InputError, listed, told
+from planner.guards import guarded
 from planner.machines.origin import Confidence
 from planner.machines.prices import Price, repriced
 from planner.machines.software import Software
@@ -235,8 +236,8 @@ class OtherSoftware(Record):
     """What runs a class of models on a machine whose own stack is not made for them."""
 
     models: ModelClass
-    software: str
-    """Its name in the catalogue."""
+    software: Annotated[str, Field(pattern=r"^[^/\\]{1,100}$")]
+    """Its name in the catalogue; a path to a file of its own is none."""
 
 
 class Power(Record):
@@ -600,6 +601,7 @@ def described(topology: Topology) -> str:
     return f"{chips}, {listed(parts, 'then')}"
 
 
+@guarded
 def with_value(topology: Topology, path: str, value: Any) -> Topology:
     """The topology with one field, named by its path ("fabrics[0].latency_s"), set to another
     value."""
@@ -612,7 +614,7 @@ def with_value(topology: Topology, path: str, value: Any) -> Topology:
             place = place[key]
         place[keys[-1]] = value
     except (KeyError, IndexError, TypeError):
-        raise InputError(f"topology {topology.name!r} has no figure at {path!r}") from None
+        raise InputError(f"topology {topology.name!r} has no figure at {told(path)}") from None
     moved = Topology.from_fields(fields)
     if path.startswith("price.economics."):
         # What the owner pays stands behind the hourly price, which follows.

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from planner.errors import InputError, listed, nearest_names, shortened
+from planner.errors import InputError, listed, nearest_names, shortened, told
 from planner.models.demand import Demand, Numbers, stacked
 from planner.models.dtypes import Dtype, stream_bytes_of
 from planner.models.operators import (
@@ -296,7 +296,7 @@ class ModelGraph(Record):
         if not whole or context_tokens < 0:
             raise InputError(
                 "context_tokens must be a whole number of at least 0, not"
-                f" {shortened(repr(context_tokens), 30)}"
+                f" {told(context_tokens, 30)}"
             )
         held = self.demand().held_kv_bytes(float(context_tokens), 1.0)
         counts = np.array(self.kind_counts, dtype=float)[self.kind_of_operator]

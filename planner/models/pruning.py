@@ -2,7 +2,7 @@
 
 import re
 
-from planner.errors import InputError, shortened
+from planner.errors import InputError, told
 from planner.models.dtypes import Zeros
 from planner.models.graph import ENDS, Layer, ModelGraph
 from planner.models.operators import Experts, LayerOperator, MatMul
@@ -46,6 +46,6 @@ def pattern_of(sparsity: str) -> tuple[Zeros, float]:
     if share is None or not float(share[1]) > 0:
         raise InputError(
             'sparsity must be "2:4" or a share of zeros between 0 and 100 %, such as "90%",'
-            f" not {shortened(repr(sparsity), 30)}"
+            f" not {told(sparsity, 30)}"
         )
     return "unstructured", (100 - float(share[1])) / 100

@@ -14,6 +14,7 @@ import itertools
 import math
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -23,12 +24,14 @@ from planner.answers.certificates import Certificate, Verdict
 from planner.answers.proof import AS_GOOD
 from planner.answers.question import ASKED, SAMPLE_FIELDS, Question, question_of
 from planner.errors import InputError, shortened
+from planner.guards import guarded
 from planner.planning.again import NOT_AGAIN, check_statable, proved_again
 from planner.planning.engine_proof import EngineProof
 from planner.planning.likeness import likenesses_of
 from planner.planning.rate_proof import RateProof
 from planner.planning.sampling_proof import best_sample_value
 from planner.pricing.loads import PERCENTILES
+from planner.readers.files import read_text
 from planner.scoring.checking import check_plan
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
@@ -46,10 +49,11 @@ MOST_STATES = 2_000_000
 """Layers × chips up to which the recursion is run."""
 
 
+@guarded
 def verify(
-    certificate: Certificate, *, time_limit_s: float | None = 60.0, again: bool = False
+    certificate: Certificate | str | Path, *, time_limit_s: float | None = 60.0, again: bool = False
 ) -> Verdict:
-    """Check a certificate without the solver; `again` lets OR-Tools CP-SAT prove its bound too, in
+    """Check a certificate, or the one in a file, without the solver; `again` lets OR-Tools CP-SAT prove its bound too, in
     as much time (see `planning.again`).
 
     An InputError in one sentence says what is false: a rule that the plan breaks, a limit that it
@@ -58,6 +62,7 @@ def verify(
     method) is told as such: `confirmed` is False and `checked` says how far.
     """
     started = time.monotonic()
+    certificate = _read(certificate)
     question = _question(certificate)
     score = _check_answer(certificate)
     deadline = math.inf if time_limit_s is None else started + time_limit_s
@@ -91,6 +96,12 @@ def verify(
         space=certificate.space,
         elapsed_s=time.monotonic() - started,
     )
+
+
+def _read(given: Certificate | str | Path) -> Certificate:
+    if isinstance(given, Certificate):
+        return given
+    return Certificate.from_json(read_text(Path(given), "a certificate"))
 
 
 def _asked(certificate: Certificate) -> str:

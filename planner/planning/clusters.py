@@ -6,13 +6,13 @@ from collections.abc import Callable
 from planner.answers.proof import proved
 from planner.answers.question import Limits, as_priced, question_of
 from planner.answers.results import ClusterResult
+from planner.catalogue import AnyCluster, AnyModel, cluster_of, model_of
 from planner.errors import NoPlanFoundError
+from planner.guards import guarded
 from planner.machines.accounts import PowerBasis, alike_pools
-from planner.machines.cluster import Cluster
 from planner.machines.engine import Space
 from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope
-from planner.models.graph import ModelGraph
 from planner.planning.engine_search import EngineClusterSearch
 from planner.planning.refusals import refusal_of
 from planner.planning.search import ClusterSearch, Progress
@@ -21,9 +21,10 @@ from planner.space.cluster_candidates import ClusterCandidates
 from planner.workload import Workload
 
 
+@guarded
 def partition_cluster(
-    graph: ModelGraph,
-    cluster: Cluster,
+    graph: AnyModel,
+    cluster: AnyCluster,
     workload: Workload,
     *,
     minimize: str | None = None,
@@ -47,6 +48,7 @@ def partition_cluster(
     into one another. InfeasibleError: proved that there is none; NoPlanFoundError: none was found in
     time.
     """
+    graph, cluster = model_of(graph), cluster_of(cluster)
     asked_for = question_of(minimize, maximize, limits, power_scope, space=space)
     question = as_priced(asked_for, "a cluster")
     cluster = alike_pools(cluster, price_basis=price_basis, power_basis=power_basis)

@@ -25,8 +25,10 @@ from planner.answers.question import (
     question_of,
 )
 from planner.answers.results import Disaggregation
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.cost.energy import usd_per_million_tokens
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed
+from planner.guards import guarded
 from planner.machines.accounts import (
     PowerBasis,
     alike_machines,
@@ -74,12 +76,13 @@ CUTTABLE = ("switch", "full-mesh", "chain", "dragonfly")
 """Shapes of which a part is a smaller one of the kind."""
 
 
+@guarded
 def disaggregate(
-    graph: ModelGraph,
+    graph: AnyModel,
     workload: Workload,
     *,
-    prefill: Topology,
-    decode: Topology | None = None,
+    prefill: AnyMachine,
+    decode: AnyMachine | None = None,
     link: Link,
     minimize: str | None = None,
     maximize: str | None = None,
@@ -101,10 +104,11 @@ def disaggregate(
     `partition` has them. InfeasibleError: proved that there
     are none; NoPlanFoundError: none were found in time.
     """
+    graph, prefill = model_of(graph), machine_of(prefill)
     started = time.monotonic()
     asked_for = question_of(minimize, maximize, limits, power_scope, space=space)
     question = as_priced(asked_for, "pools of their own")
-    given = (prefill,) if decode is None else (prefill, decode)
+    given = (prefill,) if decode is None else (prefill, machine_of(decode))
     prefill, *others = alike_machines(given, price_basis, power_basis)
     decode = others[0] if others else None
     asked = _Asked(graph, workload, prefill, decode, handover(graph, workload, link), question)

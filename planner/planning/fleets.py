@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from planner.answers.proof import StoppedBy, proved
 from planner.answers.question import Limits, Question, as_priced, question_of
 from planner.answers.results import ClusterResult, Fleet
+from planner.catalogue import AnyCluster, AnyModel, cluster_of, model_of
 from planner.errors import InputError, NoPlanFoundError
+from planner.guards import guarded
 from planner.machines.accounts import PowerBasis, alike_pools
 from planner.machines.cluster import Cluster
 from planner.machines.engine import Space
@@ -159,9 +161,10 @@ class _Sharing:
             group = self.next_group()
 
 
+@guarded
 def partition_fleet(
-    graph: ModelGraph,
-    cluster: Cluster,
+    graph: AnyModel,
+    cluster: AnyCluster,
     workload: Workload,
     *,
     limits: Limits | None = None,
@@ -183,6 +186,7 @@ def partition_fleet(
     can serve; NoPlanFoundError: nothing was found in time; InputError: a batch size is given, or
     there are more than ten pools.
     """
+    graph, cluster = model_of(graph), cluster_of(cluster)
     if workload.batch_size is not None:
         raise InputError(
             "Workload.batch_size must be None for a fleet, whose deployments each choose their own,"

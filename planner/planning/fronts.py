@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from planner.answers.fronts import Front, Member, best_first
 from planner.answers.proof import StoppedBy
 from planner.answers.question import FIELDS, HELD, Question
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
+from planner.guards import guarded
 from planner.machines.accounts import PowerBasis, counted
 from planner.machines.engine import SPACES, Space
 from planner.machines.prices import OfferBasis
-from planner.machines.topology import PowerScope, Topology
+from planner.machines.topology import PowerScope
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning.engine_fronts import EngineFrontSearch
@@ -35,9 +37,10 @@ QUICK_BEAM = 256
 """Labels at one layer up to which a box of several batches is searched before it is cut in two."""
 
 
+@guarded
 def pareto(
-    graph: ModelGraph,
-    topology: Topology,
+    graph: AnyModel,
+    topology: AnyMachine,
     workload: Workload,
     *,
     fields: tuple[str, ...] = ("tpot_s", "tokens_per_s", "usd_per_million_tokens"),
@@ -54,6 +57,7 @@ def pareto(
     `tolerance` (relative) worse. Where the workload leaves the batch open, the front spans all
     batches. InfeasibleError: proved that there is no plan at all.
     """
+    graph, topology = model_of(graph), machine_of(topology)
     question = _question(tuple(fields), power_scope, space)
     _refuse_unplanned(graph, workload, tolerance)
     topology = counted(topology, price_basis=price_basis, power_basis=power_basis)

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from planner.answers.proof import StoppedBy, proved
 from planner.answers.question import FIELDS, PRICED, Limits, Question, as_priced, question_of
 from planner.answers.results import Pairing
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.cost import energy
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed
+from planner.guards import guarded
 from planner.machines.accounts import PowerBasis, alike_machines, unlike_prices
 from planner.machines.prices import OfferBasis
-from planner.machines.topology import PowerScope, Topology
-from planner.models.graph import ModelGraph
+from planner.machines.topology import PowerScope
 from planner.pricing.pairs import Pair
 from planner.pricing.price_list import Step
 from planner.pricing.served import Served
@@ -66,12 +67,13 @@ SAME = 1 + 1e-12
 """Relative: within rounding."""
 
 
+@guarded
 def disaggregate_attention(
-    graph: ModelGraph,
+    graph: AnyModel,
     workload: Workload,
     *,
-    attention: Topology,
-    experts: Topology,
+    attention: AnyMachine,
+    experts: AnyMachine,
     link: Link,
     minimize: str | None = None,
     maximize: str | None = None,
@@ -89,6 +91,8 @@ def disaggregate_attention(
     is found. Plans are those of `planner.space.pairs`; no engine has rules for them that are known.
     InfeasibleError: proved that there are none; NoPlanFoundError: none were found in time.
     """
+    graph = model_of(graph)
+    attention, experts = machine_of(attention), machine_of(experts)
     started = time.monotonic()
     question = as_priced(question_of(minimize, maximize, limits, power_scope), "a pair of machines")
     check_decodes(workload)

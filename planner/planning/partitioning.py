@@ -24,7 +24,9 @@ from typing import Any
 from planner.answers.proof import proved
 from planner.answers.question import Limits, Question, question_of
 from planner.answers.results import ClusterResult, Result
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
+from planner.guards import guarded
 from planner.machines.accounts import PowerBasis, counted
 from planner.machines.cluster import Cluster, Pool
 from planner.machines.engine import Space
@@ -46,12 +48,14 @@ from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import ClusterCandidates
 from planner.space.diffusion import best_sampled, bound_of_any
+from planner.units import Seed
 from planner.workload import MOST_DRAFTED, Workload
 
 
+@guarded
 def partition(
-    graph: ModelGraph,
-    topology: Topology,
+    graph: AnyModel,
+    topology: AnyMachine,
     workload: Workload,
     *,
     minimize: str | None = None,
@@ -65,7 +69,7 @@ def partition(
     progress: Callable[[Progress], None] | None = None,
     solver: Engine | None = None,
     engine: Engine | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     exclude: Iterable[int] = (),
     sequence_parallel: bool = False,
     space: Space = "engine",
@@ -92,6 +96,7 @@ def partition(
     may lie in a second one (`planning.offloading`), unless `offload=False`. `explain=False` says
     less, sooner, of why there is no plan.
     """
+    graph, topology = model_of(graph), machine_of(topology)
     diffuses = graph.is_diffusion
     engine = _solver_of(graph, solver, engine)
     how: dict[str, Any] = {"diffusion": diffuses, "space": space, "sure": sure}

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable
 from planner.answers.proof import gap_between
 from planner.answers.results import Mode, Spread
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError
+from planner.guards import guarded
 from planner.models.operator_graph import OperatorGraph
 from planner.solver.dag import portfolio
 from planner.solver.dag.problem import GraphProblem, Placement, faults, latency, loads
+from planner.units import Seed
 
 
+@guarded
 def partition_operators(
     graph: OperatorGraph,
     *,
@@ -20,7 +23,7 @@ def partition_operators(
     contiguous: bool = True,
     most_copies: int = 1,
     time_limit_s: float = 60.0,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Spread:
     """The best devices for the operators of a graph.
 
@@ -106,6 +109,7 @@ def _names(graph: OperatorGraph, problem: GraphProblem, device: Iterable[int]) -
     return names
 
 
+@guarded
 def rules_of_thumb(graph: OperatorGraph, *, mode: Mode = "throughput") -> dict[str, float]:
     """What simple rules reach, to compare `partition_operators` with: contiguous stages of equal
     numbers of operators, equal bytes or equal times, and a greedy filling. Infinite where the

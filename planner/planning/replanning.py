@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from planner.answers.proof import TOLERANCE, gap_between
 from planner.answers.question import Limits, as_priced, question_of
 from planner.answers.results import Move, Replanning, Result
-from planner.errors import InputError, NoPlanFoundError
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
+from planner.errors import InputError, NoPlanFoundError, told
+from planner.guards import guarded
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
@@ -35,16 +37,18 @@ from planner.solver.chain.placed import Place, PlacedProblem
 from planner.solver.chain.problem import Limit, Measure
 from planner.space.cluster_candidates import ClusterBox, ClusterCandidates, option_numbers
 from planner.space.measures import ClusterSum
+from planner.units import OrInfinity
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
 
 
+@guarded
 def replan(
     result: Result,
     *,
     lost: Iterable[int],
-    worse: float = 0.0,
+    worse: OrInfinity = 0.0,
     limits: Limits | None = None,
     time_limit_s: float | None = None,
 ) -> Replanning:
@@ -61,7 +65,7 @@ def replan(
     if not gone:
         raise InputError("lost: name at least one chip that is gone, such as lost=(3,)")
     if not worse >= 0:
-        raise InputError(f"worse must be a share of at least 0, such as 0.05, not {worse!r}")
+        raise InputError(f"worse must be a share of at least 0, such as 0.05, not {told(worse)}")
     kept = dict(result.limits) if limits is None else limits
     exclude = tuple(sorted({*result.exclude, *gone}))
     direction = {result.direction: result.field}
@@ -90,17 +94,19 @@ def replan(
     return _replanning(result, best, gone, search)
 
 
+@guarded
 def moved_bytes(
     before: Plan,
     after: Plan,
-    graph: ModelGraph,
-    topology: Topology,
+    graph: AnyModel,
+    topology: AnyMachine,
     lost: Iterable[int] = (),
     *,
     workload: Workload | None = None,
 ) -> float:
     """Bytes of weights that chips must be sent to go from one plan to another; the draft model
     of a workload that has one goes with the last layer. [B]"""
+    graph, topology = model_of(graph), machine_of(topology)
     prices = serving_prices(graph, topology, workload or Workload())
     return sum(move.moved_bytes for move in moves_of(before, after, prices, tuple(lost)))
 

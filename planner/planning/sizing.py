@@ -14,14 +14,15 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from planner.answers.question import PER_TOKEN, TOTALS, Limits, question_of
 from planner.answers.results import Result
 from planner.answers.sizings import Bill, SizedMachine, Sizing, Told
-from planner.catalogue import load_topology
+from planner.catalogue import AnyModel, load_topology, model_of
 from planner.cost import memory
-from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed, shortened
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed, shortened, told
+from planner.guards import guarded
 from planner.machines.accounts import (
     PowerBasis,
     alike,
@@ -42,7 +43,10 @@ from planner.pricing.stacks import machine_for
 from planner.scoring.plans import score_plan
 from planner.workload import Workload
 
-Machines = str | Topology | Sequence[str | Topology] | Mapping[str, str | Topology]
+Machines = Annotated[
+    str | Topology | Sequence[str | Topology] | Mapping[str, str | Topology],
+    "names of the catalogue, such as 'hgx-h100' or 'hgx-h100:16', or topologies",
+]
 
 MOST_CHIPS = 4096
 """A machine whose size nobody says has at most so many."""
@@ -114,8 +118,9 @@ class Extent(NamedTuple):
         return low
 
 
+@guarded
 def fewest_chips(
-    graph: ModelGraph,
+    graph: AnyModel,
     machines: Machines,
     workload: Workload | None = None,
     *,
@@ -144,6 +149,7 @@ def fewest_chips(
     InputError: something given is wrong, or a limit needs a price or a power that is not known;
     InfeasibleError: proved that no machine can do it; NoPlanFoundError: no plan was found in time.
     """
+    graph = model_of(graph)
     return size_machines(
         graph,
         extents_of(machines),
@@ -239,7 +245,7 @@ def _extent(name: str, machine: str | Topology) -> Extent:
     if not isinstance(machine, str):
         raise InputError(
             "machines must be names of the catalogue, such as 'hgx-h100' or 'hgx-h100:16', or"
-            f" topologies, not {shortened(repr(machine))}"
+            f" topologies, not {told(machine, 60)}"
         )
     known, colon, count = machine.partition(":")
     described = load_topology(known)

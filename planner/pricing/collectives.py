@@ -21,9 +21,10 @@ from typing import NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.catalogue import load_software
+from planner.catalogue import AnyMachine, load_software, machine_of
 from planner.cost import collectives as wire
 from planner.errors import InputError, UnknownNameError
+from planner.guards import guarded
 from planner.machines.software import CollectiveKernel, CollectiveKind
 from planner.machines.topology import Level, Topology
 from planner.machines.wiring import Lanes, Wiring, ways_s, worst_of
@@ -396,8 +397,9 @@ class _Place:
         return wire.send_s(tensor_bytes, *self.link)
 
 
+@guarded
 def collective_s(
-    topology: Topology,
+    topology: AnyMachine,
     kind: str,
     ranks: int,
     message_bytes: float,
@@ -411,6 +413,7 @@ def collective_s(
     dispatch, combine; `message_bytes` is the payload of one rank, as `cost.collectives` counts it;
     `software` replaces the topology's stack; `ranks_per_node` spreads the ranks over nodes.
     """
+    topology = machine_of(topology)
     if software is not None:
         topology = topology.replace(software=load_software(software))
     if kind not in get_args(CollectiveKind):

@@ -6,24 +6,30 @@ for a batch that starts as one.
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.errors import InputError
+from planner.guards import guarded
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.pricing.degrees import tensor_fault
 from planner.pricing.price_list import PriceList, Split, reach_of, unoffered
 
 Floats = NDArray[np.float64]
+Degrees = Annotated[Sequence[int], Field(min_length=1)]
 
 
+@guarded
 def decode_grid_s(
-    graph: ModelGraph,
-    topology: Topology,
+    graph: AnyModel,
+    topology: AnyMachine,
     *,
-    tensor_parallel: Sequence[int],
+    tensor_parallel: Degrees,
     batch_sizes: Sequence[int] | NDArray[np.generic],
     context_tokens: Sequence[float] | NDArray[np.generic],
 ) -> Floats:
@@ -32,6 +38,7 @@ def decode_grid_s(
     `context_tokens` is what each sequence finds in its cache. Memory limits are not looked at. An
     InputError names a degree that does not divide the heads or does not fit the machine.
     """
+    graph, topology = model_of(graph), machine_of(topology)
     prices = PriceList(graph, topology)
     batches = np.asarray(batch_sizes, dtype=float)
     contexts = np.asarray(context_tokens, dtype=float)

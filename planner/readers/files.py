@@ -1,5 +1,7 @@
 """Opening what a user points at: sizes, encodings and syntax, each fault in one sentence."""
 
+import csv
+import io
 import json
 import os
 import re
@@ -7,19 +9,34 @@ import stat
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
-from planner.errors import InputError, shortened
+from planner.errors import InputError, shortened, told
 
-MOST_BYTES = 32 * 2**20
-"""More than any description of a model or a machine; a file beyond is something else."""
+TOML_BYTES = 2**18
+"""Of a machine, a stack, a sweep or a table of claims; the catalogue's largest table of models has
+an eighth of it."""
+MOST_BYTES = 2**22
+"""Of what has no bound of its own: a plan, a certificate or a machine as JSON, a table of
+measurements. More would take longer, and more memory, to refuse than a user waits for."""
+OPERATOR_BYTES = 2**23
+"""Of an operator graph; the largest published has a tenth."""
+MOST_ROWS = 50_000
+"""Of a table of measurements."""
+LONGEST_LINE = 2**16
+"""Letters in a line of one."""
 CONFIG_BYTES = 8 * 2**20
 """Of a config.json or a params.json: lists of every module that stays as it was take 3 MiB."""
 INDEX_BYTES = 16 * 2**20
 """Of the index of a checkpoint, and of the header of one of its files."""
 MOST_VALUES = 2**19
 """Of a JSON text: each may take a hundred times the memory of its text."""
+
+PART = r"""(?:"[^"\n]*"|'[^'\n]*'|[\w-]+)"""
+TOO_DEEP = re.compile(rf"(?<![\w-]){PART}(?:[ \t]*\.[ \t]*{PART}){{64}}")
+"""A TOML key of more parts than a table has floors; its reader takes memory by the square of
+them."""
 
 Pairs = Sequence[tuple[str, Any]]
 
@@ -65,7 +82,7 @@ def read_text(path: Path, what: str, *, most_bytes: int = MOST_BYTES) -> str:
         found = max(size, len(held))
     if found > most_bytes:
         raise InputError(
-            f"{path} has {found / 2**20:.0f} MiB; {what} has less than {most_bytes // 2**20}"
+            f"{path} has {found / 2**20:.3g} MiB; {what} has at most {most_bytes / 2**20:.3g}"
         )
     return text_of(held, path, what)
 
@@ -130,7 +147,9 @@ def json_value(
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
     """A TOML table."""
-    text = read_text(path, what)
+    text = read_text(path, what, most_bytes=TOML_BYTES)
+    if TOO_DEEP.search(text):
+        raise InputError(f"{path} has a key of more than 64 parts; no table lies so deep")
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -144,7 +163,71 @@ def plain_file(name: object, path: Path) -> str:
     """A name that a file gives of another beside it: a name alone, no way to elsewhere."""
     if not isinstance(name, str) or not PLAIN_FILE.fullmatch(name):
         raise InputError(
-            f"{path} names the file {shortened(repr(name))}; it must be a plain name in the same"
-            " folder"
+            f"{path} names the file {told(name, 60)}; it must be a plain name in the same folder"
         )
     return name
+
+
+def file_below(name: str, folder: Path, said: str) -> Path:
+    """The file that a name in another one means: below that one's folder, symbolic links followed,
+    since whoever wrote it may not choose what else is read here; `said` names the field."""
+    given = PurePath(name)
+    refused = InputError(
+        f"{said} is {told(name)}; it must be a name of the catalogue, or a path below the folder"
+        " of the file that names it"
+    )
+    if given.is_absolute() or ".." in given.parts or chr(0) in name:
+        raise refused
+    path = folder / given
+    try:
+        is_below = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # links in a circle, or longer than any path
+        raise refused from None
+    if not is_below:
+        raise refused
+    return path
+
+
+def file_beside(name: str, path: Path) -> Path:
+    """A file in the folder of another. A link may lead on only to where a cache of the hub
+    keeps its files, a folder called `blobs`."""
+    beside = path.with_name(name)
+    folder = path.parent.resolve()
+    if beside.is_symlink():
+        try:
+            held = beside.resolve().parent
+        except (OSError, RuntimeError):
+            raise InputError(f"{beside} is a link that leads nowhere") from None
+        if held.name != "blobs" and not held.is_relative_to(folder):
+            raise InputError(f"{beside} is a link out of its folder; put the file there itself")
+    return beside
+
+
+def read_rows(path: Path, what: str) -> tuple[list[str], Iterator[dict[str, Any]]]:
+    """The columns of a CSV table, and its rows."""
+    text = read_text(path, what)
+    count = text.count("\n")
+    if count > MOST_ROWS:
+        raise InputError(f"{path} has {count} lines; {what} has at most {MOST_ROWS}")
+    longest = max(len(line) for line in text.split("\n"))
+    if longest > LONGEST_LINE:
+        raise InputError(
+            f"{path} has a line of {longest} letters; {what} has at most {LONGEST_LINE}"
+        )
+    reader = csv.DictReader(io.StringIO(text))
+    with _told_as_no_table(path, reader):
+        columns = list(reader.fieldnames or [])
+    return columns, _rows_of(reader, path)
+
+
+def _rows_of(reader: "csv.DictReader[str]", path: Path) -> Iterator[dict[str, Any]]:
+    with _told_as_no_table(path, reader):
+        yield from reader
+
+
+@contextmanager
+def _told_as_no_table(path: Path, reader: "csv.DictReader[str]") -> Iterator[None]:
+    try:
+        yield
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: this is no CSV: {error}") from None

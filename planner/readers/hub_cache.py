@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 
-from planner.errors import InputError, shortened
+from planner.errors import InputError, told
 from planner.readers.files import read_text
 
 WORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?")
@@ -24,7 +24,7 @@ def cached_snapshot(repo_id: str) -> Path | None:
     plain = all(WORD.fullmatch(word) for word in words)
     if len(words) != 2 or not plain or "--" in repo_id or ".." in repo_id:
         raise InputError(
-            f"{shortened(repr(repo_id))} is no name of a model on the hub; one is an owner and a"
+            f"{told(repo_id, 60)} is no name of a model on the hub; one is an owner and a"
             " name, such as 'meta-llama/Llama-3.1-8B'"
         )
     folder = cache_folder() / f"models--{words[0]}--{words[1]}"
@@ -33,7 +33,7 @@ def cached_snapshot(repo_id: str) -> Path | None:
         return None
     commit = read_text(reference, "a reference of the hub's cache", most_bytes=1024).strip()
     if not COMMIT.fullmatch(commit):
-        raise InputError(f"{reference} must name a commit, not {shortened(repr(commit))}")
+        raise InputError(f"{reference} must name a commit, not {told(commit, 60)}")
     snapshot = folder / "snapshots" / commit
     return snapshot if os.path.isdir(snapshot) else None
 

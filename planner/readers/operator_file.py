@@ -10,16 +10,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from planner.errors import InputError, shortened
+from planner.errors import InputError, told
+from planner.guards import guarded
 from planner.models.operator_graph import DeviceClass, Operator, OperatorGraph
-from planner.readers.files import read_json
+from planner.readers.files import OPERATOR_BYTES, read_json
 
 Fields = Mapping[str, Any]
 
 
+@guarded
 def load_operators(path: str | Path) -> OperatorGraph:
     """The operators, edges and devices of a file; operators are named by their ids."""
-    fields = read_json(Path(path), "an operator graph")
+    fields = read_json(Path(path), "an operator graph", most_bytes=OPERATOR_BYTES)
     nodes = _rows(fields, "nodes")
     edges = _rows(fields, "edges")
     ends, costs = _wired(edges, _places_of(nodes))
@@ -98,9 +100,7 @@ def _rows(fields: Fields, name: str) -> Sequence[Fields]:
 def _figure(fields: Fields, name: str, where: str) -> float:
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e18:
-        raise InputError(
-            f"{where}: {name} must be a number of at least 0, not {shortened(repr(value), 40)}"
-        )
+        raise InputError(f"{where}: {name} must be a number of at least 0, not {told(value, 40)}")
     return float(value)
 
 
@@ -112,7 +112,5 @@ def _whole(fields: Fields, name: str, where: str) -> int:
         or not abs(value) <= 1e15
         or value != int(value)
     ):
-        raise InputError(
-            f"{where}: {name} must be a whole number, not {shortened(repr(value), 40)}"
-        )
+        raise InputError(f"{where}: {name} must be a whole number, not {told(value, 40)}")
     return int(value)

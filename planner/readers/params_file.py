@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from planner.errors import InputError, shortened
+from planner.errors import InputError, told
 
 Fields = Mapping[str, Any]
 
@@ -93,7 +93,7 @@ def _metas_width(given: Fields, path: str) -> int:
         if not number or not 0 < factor < 1000:
             raise InputError(
                 f"{path}: ffn_dim_multiplier must be a number above 0, such as 1.3, not"
-                f" {shortened(repr(factor), 30)}"
+                f" {told(factor, 30)}"
             )
         width = int(factor * width)
     return multiple * math.ceil(width / multiple)
@@ -121,6 +121,6 @@ def _whole(given: Fields, key: str, path: str, default: int | None = None) -> in
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10**9:
         raise InputError(
             f"{path}: {key} must be a whole number of at least 1, not"
-            f" {'missing' if value is None else shortened(repr(value), 30)}"
+            f" {'missing' if value is None else told(value, 30)}"
         )
     return value

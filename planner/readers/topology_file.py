@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from planner.errors import InputError, listed, nearest_names, shortened
+from planner.errors import InputError, listed, nearest_names, shortened, told
 from planner.machines.accounts import price_figure
 from planner.machines.engine import Engine
 from planner.machines.prices import MOST_USD, Economics, Offer, Price, offered
@@ -112,6 +112,10 @@ TUNING = {
     "cache_efficiency": ("cache_efficiency", ""),
 }
 DRAWN = ("idle_share", "compute_activity", "memory_activity")
+MOST_LENDERS = 8
+"""Stacks of which each takes figures from the next; the catalogue has two."""
+MOST_COLLECTIVES = 500
+"""Of one stack; the catalogue's largest has a tenth."""
 ORIGIN = ("source", "confidence", "note", "within")
 """What a figure may say beside its value."""
 FLAGS = (
@@ -277,28 +281,53 @@ def software_from(fields: Mapping[str, Any], find_software: Finder) -> Software:
 def composed(fields: Mapping[str, Any], find_software: Finder) -> Mapping[str, Any]:
     """A stack with what it takes from others: each figure that it does not state from the one
     under `kernels_of`, and the collectives of those under `collectives_of`, before its own."""
-    stated = dict(fields)
-    lender = stated.pop("kernels_of", None)
-    named = stated.pop("collectives_of", [])
-    if "kernels_of" in fields:
-        stated = _lent_figures(lender, find_software) | stated
-    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
-        raise InputError("software.collectives_of must be a list of names of software stacks")
-    if not named:
-        return stated
-
-    taken: list[Mapping[str, Any]] = []
-    for name in named:
-        taken += tables(composed(find_software(name), find_software), "collective")
-    return stated | {"collective": [*taken, *tables(fields, "collective")]}
+    return _Lenders(find_software).composed(fields, ())
 
 
-def _lent_figures(lender: Any, find_software: Finder) -> Fields:
-    """Those of another stack, without its name and its collectives."""
-    if not isinstance(lender, str):
-        raise InputError("software.kernels_of must be the name of a software stack")
-    lent = composed(find_software(lender), find_software)
-    return {key: value for key, value in lent.items() if key in SOFTWARE}
+class _Lenders:
+    """The stacks that one takes figures from: each is read once, however often it is named."""
+
+    def __init__(self, find: Finder) -> None:
+        self._find = find
+        self._made: dict[str, Mapping[str, Any]] = {}
+
+    def composed(self, fields: Mapping[str, Any], way: tuple[str, ...]) -> Mapping[str, Any]:
+        """`way`: by which stacks the search came to this one."""
+        stated = dict(fields)
+        lender = stated.pop("kernels_of", None)
+        named = stated.pop("collectives_of", [])
+        if "kernels_of" in fields:
+            if not isinstance(lender, str):
+                raise InputError("software.kernels_of must be the name of a software stack")
+            lent = self._lent(lender, way)
+            stated = {key: lent[key] for key in lent if key in SOFTWARE} | stated
+        if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+            raise InputError("software.collectives_of must be a list of names of software stacks")
+        if not named:
+            return stated
+
+        taken: list[Mapping[str, Any]] = []
+        for name in named:
+            taken += tables(self._lent(name, way), "collective")
+            if len(taken) > MOST_COLLECTIVES:
+                raise InputError(
+                    f"software.collectives_of brings more than {MOST_COLLECTIVES} collectives;"
+                    " name each stack once"
+                )
+        return stated | {"collective": [*taken, *tables(fields, "collective")]}
+
+    def _lent(self, name: str, way: tuple[str, ...]) -> Mapping[str, Any]:
+        """What another stack has, and takes from others itself."""
+        if name in way:
+            raise InputError(f"software {told(name)} takes figures from itself, by what it names")
+        if len(way) == MOST_LENDERS:
+            raise InputError(
+                f"software {told(way[0])} takes figures from stacks that take them from others,"
+                f" more than {MOST_LENDERS} deep"
+            )
+        if name not in self._made:
+            self._made[name] = self.composed(self._find(name), (*way, name))
+        return self._made[name]
 
 
 def software_toml(software: Software, *, note: str = "") -> str:
@@ -461,7 +490,7 @@ def _number_of(value: Any, dimension: str, field: str) -> Any:
     if dimension:
         return parse_quantity(value, dimension, field)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{field} must be a number, not {shortened(repr(value))}")
+        raise InputError(f"{field} must be a number, not {told(value, 60)}")
     return value
 
 

@@ -5,7 +5,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.errors import listed, shortened
+from planner.guards import guarded
 from planner.machines.engine import Space
 from planner.machines.software import Software
 from planner.machines.tiers import offload_fault, second_tier, tier_of
@@ -39,10 +41,11 @@ class Violation(Record):
         return self.message
 
 
+@guarded
 def check_plan(
     plan: Plan,
-    graph: ModelGraph,
-    topology: Topology,
+    graph: AnyModel,
+    topology: AnyMachine,
     workload: Workload,
     *,
     exclude: Iterable[int] = (),
@@ -54,6 +57,7 @@ def check_plan(
     Memory is checked once everything else is right, since a plan that makes no sense has no ledger;
     of sequences that do not fit beside others, some wait, which breaks no rule.
     """
+    graph, topology = model_of(graph), machine_of(topology)
     topology = machine_for(graph, topology)
     broken = check_structure(plan, graph, topology, exclude=exclude)
     if space == "engine":

@@ -9,8 +9,10 @@ price.
 import itertools
 from collections.abc import Iterator, Sequence
 
+from planner.catalogue import AnyCluster, AnyModel, cluster_of, model_of
 from planner.cost import energy
 from planner.errors import InputError, listed
+from planner.guards import guarded
 from planner.machines.accounts import (
     PowerBasis,
     alike_pools,
@@ -72,16 +74,18 @@ def pools_of(plan: PooledPlan, cluster: Cluster) -> list[int]:
     return [cluster.number(stage.pool) for stage in plan.stages]
 
 
+@guarded
 def check_pooled_plan(
     plan: PooledPlan,
-    graph: ModelGraph,
-    cluster: Cluster,
+    graph: AnyModel,
+    cluster: AnyCluster,
     workload: Workload,
     *,
     space: Space = "engine",
 ) -> tuple[Violation, ...]:
     """The rules that a plan on a cluster breaks, with figures; () when it is valid. `space` "any"
     leaves out what no engine can be started with."""
+    graph, cluster = model_of(graph), cluster_of(cluster)
     refuse_unplanned(graph, workload)
     broken = tuple(_structure(plan, graph, cluster))
     if space == "engine":
@@ -221,10 +225,11 @@ def _memory(deployment: ClusterDeployment) -> Iterator[Violation]:
     yield from memory_violations(deployment, at)
 
 
+@guarded
 def score_pooled_plan(
     plan: PooledPlan,
-    graph: ModelGraph,
-    cluster: Cluster,
+    graph: AnyModel,
+    cluster: AnyCluster,
     workload: Workload,
     *,
     power_scope: PowerScope | None = None,
@@ -232,6 +237,7 @@ def score_pooled_plan(
     power_basis: PowerBasis | None = None,
 ) -> Score:
     """The price of a plan on a cluster, as `score_plan` gives it for a plan on a topology."""
+    graph, cluster = model_of(graph), cluster_of(cluster)
     cluster = alike_pools(cluster, price_basis=price_basis, power_basis=power_basis)
     pools = served_by(graph, cluster, workload)
     return score_pooled_served(plan, cluster, pools, power_scope=power_scope)

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.cost import energy, queueing
 from planner.errors import InfeasibleError, InputError
+from planner.guards import guarded
 from planner.machines.accounts import (
     PowerBasis,
     alike_machines,
@@ -149,14 +151,15 @@ def transfer_bytes(graph: ModelGraph, prompt_tokens: int) -> float:
     )
 
 
+@guarded
 def score_disaggregated(
     prefill_plan: Plan,
     decode_plan: Plan,
-    graph: ModelGraph,
+    graph: AnyModel,
     workload: Workload,
     *,
-    prefill: Topology,
-    decode: Topology,
+    prefill: AnyMachine,
+    decode: AnyMachine,
     link: Link,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,
@@ -167,6 +170,8 @@ def score_disaggregated(
     All chips of both topologies are held. Errors are those of `score_plan`; an InfeasibleError too
     where the link carries less than comes.
     """
+    graph = model_of(graph)
+    prefill, decode = machine_of(prefill), machine_of(decode)
     prefill, decode = alike_machines((prefill, decode), price_basis, power_basis)
     over = handover(graph, workload, link)
     prompts = Served(graph, prefill, over.prefill)
@@ -182,8 +187,6 @@ def score_disaggregated(
     slowest = min(served, key=lambda name: served[name])
     later_tokens = workload.output_tokens - 1
     tpot = later.request_s / later_tokens
-    moving = over.transfer_s / later_tokens
-    waiting = (later.ttft_s - over.transfer_s) / later_tokens
     bill = _bill(
         served[slowest] * workload.output_tokens,
         power_scope,
@@ -200,7 +203,7 @@ def score_disaggregated(
         chips=prefill.chips + decode.chips,
         batch_size=later.batch_size,
         memory_headroom_bytes=min(first.memory_headroom_bytes, later.memory_headroom_bytes),
-        breakdown=(StageTime(hop_s=moving, bubble_s=waiting), *later.breakdown),
+        breakdown=(_until_placed(over, later, later_tokens), *later.breakdown),
         prefill_breakdown=first.prefill_breakdown,
         transfer_bytes=over.transfer_bytes,
         transfer_s=over.transfer_s,
@@ -209,6 +212,12 @@ def score_disaggregated(
         prefill=first,
         decode=later,
     )
+
+
+def _until_placed(over: Handover, later: Score, tokens: int) -> StageTime:
+    """What a request waits between the pools, shared out among its later tokens."""
+    waiting = later.ttft_s - over.transfer_s
+    return StageTime(hop_s=over.transfer_s / tokens, bubble_s=waiting / tokens)
 
 
 class _InService(NamedTuple):

@@ -4,15 +4,16 @@ run on another."""
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.cost import energy
 from planner.errors import InputError
+from planner.guards import guarded
 from planner.machines.accounts import (
     PowerBasis,
     alike_machines,
 )
 from planner.machines.prices import OfferBasis, PriceBasis
-from planner.machines.topology import PowerScope, Topology
-from planner.models.graph import ModelGraph
+from planner.machines.topology import PowerScope
 from planner.plan import PairedPlan, Plan
 from planner.pricing.holdings import Ledger, StageHoldings, split_of
 from planner.pricing.pairs import Pair, PairPass, pair_pass
@@ -105,13 +106,14 @@ class PairedScore(Record):
         return self.attention.time, self.experts.time, between
 
 
+@guarded
 def score_pairing(
     plan: PairedPlan,
-    graph: ModelGraph,
+    graph: AnyModel,
     workload: Workload,
     *,
-    attention: Topology,
-    experts: Topology,
+    attention: AnyMachine,
+    experts: AnyMachine,
     link: Link,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,
@@ -122,6 +124,8 @@ def score_pairing(
     `link` is all that joins the two, of its bandwidth in each direction. An InputError says which
     rule the plan breaks; an InfeasibleError, what does not fit.
     """
+    graph, attention = model_of(graph), machine_of(attention)
+    experts = machine_of(experts)
     attention, experts = alike_machines((attention, experts), price_basis, power_basis)
     check_decodes(workload)
     pair = Pair(graph, workload, attention, experts)

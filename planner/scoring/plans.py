@@ -6,12 +6,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.cost import energy
 from planner.errors import InfeasibleError, InputError
+from planner.guards import guarded
 from planner.machines.accounts import PowerBasis, counted, power_basis_of
 from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope, Topology
-from planner.models.graph import ModelGraph
 from planner.plan import Plan, Stage
 from planner.pricing.denoising import sample_active_chip_s, sample_utilisation, sampling_of
 from planner.pricing.deployment import Deployment
@@ -43,10 +44,11 @@ from planner.workload import Workload
 Floats = NDArray[np.float64]
 
 
+@guarded
 def score_plan(
     plan: Plan,
-    graph: ModelGraph,
-    topology: Topology,
+    graph: AnyModel,
+    topology: AnyMachine,
     workload: Workload,
     *,
     power_scope: PowerScope | None = None,
@@ -63,6 +65,7 @@ def score_plan(
     "chip", "node" or "rental". An InfeasibleError says what does not fit; an InputError, which rule
     the plan breaks.
     """
+    graph, topology = model_of(graph), machine_of(topology)
     machine = counted(topology, price_basis=price_basis, power_basis=power_basis)
     served = Served(graph, machine_for(graph, machine), settled(workload, plan))
     return _score(seated(_deployed(plan, served, exclude)), power_scope)

@@ -2,7 +2,9 @@
 
 import itertools
 
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.errors import InputError
+from planner.guards import guarded
 from planner.machines.engine import Engine, Space
 from planner.machines.software import Software
 from planner.machines.topology import Topology
@@ -19,9 +21,10 @@ MANY = 10_000_000
 """Sequences: more than any engine keeps micro-batches."""
 
 
+@guarded
 def uniform_plan(
-    graph: ModelGraph,
-    topology: Topology,
+    graph: AnyModel,
+    topology: AnyMachine,
     *,
     tensor_parallel: int = 1,
     pipeline_parallel: int = 1,
@@ -40,6 +43,7 @@ def uniform_plan(
     (see `machines.tiers`); None: none, but where the weights do not fit and the software leaves whole
     layers behind by itself, as few as have to (see `space.offloading`).
     """
+    graph, topology = model_of(graph), machine_of(topology)
     if micro_batches is not None:
         _check_whole(micro_batches=micro_batches)
     _check_whole(

@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.cost import energy
 from planner.errors import InfeasibleError, InputError, check_word
+from planner.guards import guarded
 from planner.machines.engine import Engine, Space
 from planner.machines.software import Software
 from planner.machines.topology import PowerScope, Topology
@@ -178,9 +180,10 @@ class PlanGrid:
         )
 
 
+@guarded
 def plan_grid(
-    graph: ModelGraph,
-    topology: Topology,
+    graph: AnyModel,
+    topology: AnyMachine,
     workload: Workload,
     *,
     shapes: Sequence[Shape] | None = None,
@@ -206,6 +209,7 @@ def plan_grid(
     InputError: requests that do not arrive steadily, or at a rate; a graph that is no chain; drafts
     of what makes no tokens. InfeasibleError: no shape has room for the weights.
     """
+    graph, topology = model_of(graph), machine_of(topology)
     _refuse_others(graph, workload)
     check_word(drafted_for, DRAFTED_FOR, "drafted_for")
     ground = Ground(topology) if ground is None else ground
@@ -224,20 +228,24 @@ def plan_grid(
         return pricer.priced(found, in_flight, may_run, power_scope)
 
     best, drafted = _best(priced, _numbers_drafted(workload), drafted_for)
-    chips = [sum(stand.split.chips for stand in ground.stands(shape)) for shape in found]
     return PlanGrid(
         graph=graph,
         topology=topology,
         ground=ground,
         workload=workload,
         shapes=found,
-        chips=np.array(chips),
+        chips=np.array(_chips_of(found, ground)),
         micro_sequences=sizes,
         micro_batches=in_flight,
         drafted=drafted,
         space=space,
         **best._asdict(),
     )
+
+
+def _chips_of(shapes: Sequence[Shape], ground: Ground) -> list[int]:
+    """That each shape holds."""
+    return [sum(stand.split.chips for stand in ground.stands(shape)) for shape in shapes]
 
 
 def _without_room(graph: ModelGraph, topology: Topology) -> InfeasibleError:

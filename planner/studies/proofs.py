@@ -2,8 +2,8 @@
 
 from typing import Any, Literal
 
-from planner.machines.topology import Topology
-from planner.models.graph import ModelGraph
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
+from planner.guards import guarded
 from planner.planning.partitioning import partition
 from planner.planning.search import Progress
 from planner.records import Record
@@ -117,10 +117,12 @@ def _drawn(course: ProofCourse) -> Picture:
     return Picture(figure, title)
 
 
+@guarded
 def proof_course(
-    graph: ModelGraph, topology: Topology, workload: Workload, **asked: Any
+    graph: AnyModel, topology: AnyMachine, workload: Workload, **asked: Any
 ) -> ProofCourse:
     """`partition(graph, topology, workload, **asked)`, with what was known when."""
+    graph, topology = model_of(graph), machine_of(topology)
     seen: list[ProofStep] = []
 
     def note(progress: Progress) -> None:

@@ -11,6 +11,7 @@ from planner.answers.proof import TOLERANCE
 from planner.answers.results import Result
 from planner.catalogue import load_model
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
+from planner.guards import guarded
 from planner.machines.engine import Space
 from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype
@@ -271,6 +272,7 @@ def _lay_out(drawn: Any, made: Scaling, rows: Sequence[ScalingRow]) -> None:
     drawn.update_xaxes(title=f"chips [{made.topology}]", row=3, col=1)
 
 
+@guarded
 def scaling(
     model: str | ModelGraph,
     topology: str | Topology,

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from planner.answers.fronts import Front, Member
 from planner.errors import InputError
+from planner.guards import guarded
 from planner.report.fronts import error_lines, staircase
 from planner.report.static import (
     SMALL,
@@ -50,6 +51,7 @@ class Promise(NamedTuple):
         return self.ttft_s is None or one.score.ttft_s <= self.ttft_s
 
 
+@guarded
 def serving_fronts(
     fronts: Mapping[str, Front] | Sequence[Front],
     *,

@@ -2,12 +2,15 @@
 
 PLANNER_FUZZ_CASES says how many of each (20,000), PLANNER_FUZZ_SEED from which seed, and
 PLANNER_FUZZ_FIRST with which case to begin, so that one may be run again.
+Without names of readers every public function is called too, with something absurd for each of its
+arguments.
 """
 
 import os
 import random
 import sys
 
+from tests.fuzz import absurd
 from tests.fuzz.readers import READERS
 from tests.fuzz.running import Fault, survive
 
@@ -34,6 +37,8 @@ def main(names: list[str]) -> int:
             more = f", and {len(faults) - 1} like it" * (len(faults) > 1)
             print(f"  case {case.case}{more}: {case.what}\n    {case.file}", flush=True)
         status = status or int(bool(tally.faults))
+    if not names:
+        status = status or absurd.main(seed, 0)
     return status
 
 

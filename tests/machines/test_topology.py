@@ -518,7 +518,7 @@ def test_an_engine_can_be_started_with_another_share_of_the_memory():
     path = "software.usable_memory_fraction"
     assert [figure.value for figure in machine.figures if figure.path == path] == [0.95]
     for share in (0.0, 1.5, True):
-        with pytest.raises(InputError, match="usable_memory must be a share"):
+        with pytest.raises(InputError, match="usable_memory must be a"):
             load_topology("hgx-h100", usable_memory=share)
 
 

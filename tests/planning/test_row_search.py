@@ -200,5 +200,5 @@ def test_a_solver_has_one_name_and_it_is_known():
     graph, topology = tiny_graph(2), tiny_topology(2)
     with pytest.raises(pl.InputError, match="give one"):
         pl.partition(graph, topology, WORK, solver="auto", engine="cp-sat")
-    with pytest.raises(pl.UnknownNameError, match="cp-sat"):
+    with pytest.raises(pl.InputError, match="cp-sat"):
         pl.partition(graph, topology, WORK, solver="cpsat")

@@ -59,7 +59,7 @@ def test_a_file_larger_than_any_description_is_not_opened(tmp_path):
     path = file_of(tmp_path, "{}")
     with path.open("r+b") as stream:
         stream.truncate(MOST_BYTES + 1)
-    assert "has 32 MiB; a thing has less than 32" in refusal(read_text, path)
+    assert "has 4 MiB; a thing has at most 4" in refusal(read_text, path)
 
 
 def test_a_file_of_just_the_most_bytes_is_opened(tmp_path):
@@ -142,9 +142,8 @@ def test_a_reader_may_want_less_than_the_most_bytes(tmp_path):
     path = file_of(tmp_path, "{" + " " * (CONFIG_BYTES - 2) + "}")
     assert read_json(path, "a thing", most_bytes=CONFIG_BYTES) == {}
     path = file_of(tmp_path, "{" + " " * (CONFIG_BYTES - 1) + "}")
-    with pytest.raises(InputError, match="has 8 MiB; a thing has less than 8"):
+    with pytest.raises(InputError, match="has 8 MiB; a thing has at most 8"):
         read_json(path, "a thing", most_bytes=CONFIG_BYTES)
-    assert read_json(path, "a thing") == {}
 
 
 def test_more_values_than_any_description_are_not_parsed(tmp_path):

@@ -278,7 +278,7 @@ class FeedForwardReader:
         last = config.get("moe_layer_end_index")
         end = layers
         if isinstance(last, int) and last >= 0:
-            end = config.whole("moe_layer_end_index", default=0) + 1
+            end = min(layers, config.whole("moe_layer_end_index", default=0) + 1)
         dense = config.positions("mlp_only_layers", layers) or set()
         period = config.whole(("expert_layer_period",), default=0)
         offset = config.whole("expert_layer_offset", default=0)

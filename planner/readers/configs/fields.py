@@ -9,7 +9,7 @@ names the first that says something of the structure and was not.
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
-from planner.errors import InputError, listed, nearest_names, shortened
+from planner.errors import InputError, listed, nearest_names, shortened, told
 from planner.readers.configs.keys import INERT, LETTERS, STRUCTURAL, SWITCH
 
 Names = str | tuple[str, ...]
@@ -70,9 +70,7 @@ class ConfigFields:
     def _whole(self, name: str, value: Any, least: int = 0, most: int = MOST) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
             limit = f" of at most {most:,}" if isinstance(value, int) and value > most else ""
-            raise self.fault(
-                f"{name} must be a whole number{limit}, not {shortened(repr(value), 30)}"
-            )
+            raise self.fault(f"{name} must be a whole number{limit}, not {told(value, 30)}")
         if value < least:
             raise self.fault(f"{name} must be at least {least}, not {value}")
         return value
@@ -84,7 +82,7 @@ class ConfigFields:
             return default
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < MOST:
             raise self.fault(
-                f"{self.name_of(names)} must be a number above 0, not {shortened(repr(value), 30)}"
+                f"{self.name_of(names)} must be a number above 0, not {told(value, 30)}"
             )
         return float(value)
 
@@ -94,9 +92,7 @@ class ConfigFields:
         if value is None:
             return default
         if not isinstance(value, bool):
-            raise self.fault(
-                f"{self.name_of(names)} must be true or false, not {shortened(repr(value), 30)}"
-            )
+            raise self.fault(f"{self.name_of(names)} must be true or false, not {told(value, 30)}")
         return value
 
     def word(self, names: Names, known: Sequence[str], default: str) -> str:
@@ -107,7 +103,7 @@ class ConfigFields:
         if value not in known:
             raise self.fault(
                 f"{self.name_of(names)} must be {listed([repr(word) for word in known], 'or')},"
-                f" not {shortened(repr(value), 30)}"
+                f" not {told(value, 30)}"
             )
         return str(value)
 
@@ -121,7 +117,7 @@ class ConfigFields:
             return None
         name = self.name_of(names)
         if not isinstance(value, list):
-            raise self.fault(f"{name} must be a list, {what}, not {shortened(repr(value), 30)}")
+            raise self.fault(f"{name} must be a list, {what}, not {told(value, 30)}")
         if len(value) < layers:
             raise self.fault(f"{name} has {len(value)} entries; there must be {layers}, {what}")
         return value[:layers]
@@ -146,7 +142,7 @@ class ConfigFields:
             if not isinstance(value, str) or value not in meanings:
                 near = nearest_names(str(value), meanings, 3)
                 raise self.fault(
-                    f"{self.name_of(names)}[{number}] is {shortened(repr(value), 40)}, which is no"
+                    f"{self.name_of(names)}[{number}] is {told(value, 40)}, which is no"
                     f" kind of layer that is read; {listed([repr(word) for word in near], 'or')} are"
                 )
         return [meanings[value] for value in values]
@@ -158,7 +154,7 @@ class ConfigFields:
             return None
         name = self.name_of(names)
         if not isinstance(value, list) or len(value) > MOST_LAYERS:
-            raise self.fault(f"{name} must be a list of layers, not {shortened(repr(value), 30)}")
+            raise self.fault(f"{name} must be a list of layers, not {told(value, 30)}")
         places = set()
         for each in value:
             place = self._whole(name, each) - first
@@ -174,7 +170,7 @@ class ConfigFields:
             return None
         name = self.name_of(names)
         if not isinstance(value, dict):
-            raise self.fault(f"{name} must be an object, not {shortened(repr(value), 30)}")
+            raise self.fault(f"{name} must be an object, not {told(value, 30)}")
         return ConfigFields(value, f"{self.path}: {name}")
 
     def check_unlike(self, made: Sized) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from planner.errors import InputError, listed, shortened
+from planner.errors import InputError, listed, told
 from planner.models.blocks import Decoder
 from planner.models.dtypes import Dtype
 from planner.models.encoder import EncoderShape
@@ -29,7 +29,7 @@ from planner.readers.configs.feed_forward import (
 )
 from planner.readers.configs.fields import ConfigFields
 from planner.readers.configs.strangers import refuse_strangers
-from planner.readers.files import CONFIG_BYTES, read_json
+from planner.readers.files import CONFIG_BYTES, file_beside, read_json
 from planner.readers.quantisation import published_storage
 from planner.readers.quantisation.published import SIDECAR
 
@@ -118,7 +118,7 @@ def read_config(path: Path, *, as_stored: bool = True) -> Read:
     """What a config.json states, with what lies beside it; `as_stored` False: another format is
     asked for, so that one that is not read matters not."""
     fields = read_json(path, "a config.json", most_bytes=CONFIG_BYTES)
-    sidecar = path.parent / SIDECAR
+    sidecar = file_beside(SIDECAR, path)
     beside = None
     if path.name == "config.json" and sidecar.is_file():
         beside = read_json(sidecar, f"a {SIDECAR}", most_bytes=CONFIG_BYTES)
@@ -174,7 +174,7 @@ def _kind_of(text: dict[str, Any], path: str) -> str:
     """The `model_type`, spelled as its family is; `text` is told."""
     kind = text.get("model_type") or ""
     if not isinstance(kind, str):
-        raise InputError(f"{path}: model_type must be a word, not {shortened(repr(kind), 30)}")
+        raise InputError(f"{path}: model_type must be a word, not {told(kind, 30)}")
     spelled = kind.lower().replace("-", "_")
     if kind not in FAMILIES and kind not in ENCODERS and spelled in FAMILIES:
         kind = text["model_type"] = spelled

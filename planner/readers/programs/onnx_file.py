@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from planner.errors import InputError, listed, nearest_names, shortened
+from planner.errors import InputError, listed, nearest_names, shortened, told
 from planner.models.graph import ModelGraph
 from planner.readers.programs.onnx_messages import (
     MOST_NODES,
@@ -125,7 +125,7 @@ class _Reading:
             if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= 10**9:
                 raise self.fault(
                     f"dimensions[{shortened(dimension)!r}] must be a whole number of at least 1,"
-                    f" not {shortened(repr(size), 40)}"
+                    f" not {told(size, 40)}"
                 )
         if len(names) < len(wanted):
             raise self.fault(

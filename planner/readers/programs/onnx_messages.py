@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.errors import InputError, shortened
+from planner.errors import shortened
+from planner.readers.files import opened
 from planner.readers.programs.protobuf import LENGTH, Field, WireReader
 
 MOST_NODES = 40_000
@@ -112,17 +113,8 @@ class Program:
 def read_program(path: Path) -> Program:
     """What a file states; an InputError where it is no ONNX file, or more than can be read."""
     what = shortened(str(path).replace(chr(0), "?"), 200)
-    try:
-        if path.is_dir():
-            raise InputError(f"{what} is a folder; an ONNX model must be a file")
-        size_bytes = path.stat().st_size
-        with path.open("rb") as file:
-            return _Messages(WireReader(file, size_bytes, what)).program()
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = getattr(error, "strerror", None) or "the path holds what no path may hold"
-        raise InputError(f"{what} cannot be read: {reason}") from None
+    with opened(path, "an ONNX model") as (file, size_bytes):
+        return _Messages(WireReader(file, size_bytes, what)).program()
 
 
 class _Messages:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from planner.errors import InputError, shortened
+from planner.errors import InputError, told
 
 OVERRIDE = "give weight_dtype (--weights)"
 """What helps whoever has a checkpoint that is not read."""
@@ -23,7 +23,7 @@ class Section:
 
     def wrong(self, key: str, wanted: str) -> InputError:
         """A refusal of a value."""
-        given = shortened(repr(self.fields.get(key)), 30)
+        given = told(self.fields.get(key), 30)
         return InputError(f"{self.said(key)} must be {wanted}, not {given}; or {OVERRIDE}")
 
     def has(self, *keys: str) -> bool:

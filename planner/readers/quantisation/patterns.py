@@ -10,7 +10,7 @@ groups, alternatives, repetitions, anchors and looks ahead; no references back, 
 from dataclasses import dataclass
 from functools import lru_cache
 
-from planner.errors import InputError, shortened
+from planner.errors import InputError, told
 
 MOST_LETTERS = 2_000
 """Of an expression."""
@@ -369,7 +369,7 @@ def _pattern(source: str, said: str, glob: bool) -> Pattern:
             raise ValueError("it repeats what repeats, and might take too long")
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{said} has the pattern {shortened(repr(source), 60)}, which is not read: {error};"
+            f"{said} has the pattern {told(source, 60)}, which is not read: {error};"
             " give weight_dtype (--weights)"
         ) from None
     return Pattern(node, glob, _needed(node))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from planner.errors import InputError, shortened
+from planner.errors import InputError, told
 from planner.models.storage import Stored
 from planner.readers.quantisation.modules import (
     LAYERS,
@@ -350,7 +350,7 @@ def _spellings(stems: frozenset[str], leaf: str, kind: str) -> tuple[str, ...]:
 def rule_of(text: str, stored: Stored, said: str) -> Rule:
     """A rule by a name, a glob, or a regular expression after `re:`."""
     if not isinstance(text, str) or not text:
-        raise InputError(f"{said} must be names of modules, not {shortened(repr(text), 30)}")
+        raise InputError(f"{said} must be names of modules, not {told(text, 30)}")
     if text.startswith("re:"):
         return Rule(text.removeprefix("re:"), stored, is_expression=True, said=said)
     return Rule(text, stored, said=said)

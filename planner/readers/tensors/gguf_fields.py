@@ -8,7 +8,7 @@ so that the reader of configs can refuse what it does not know.
 from collections.abc import Mapping
 from typing import Any
 
-from planner.errors import InputError, shortened
+from planner.errors import InputError, shortened, told
 from planner.readers.tensors.gguf_file import GgufFile, Passed
 from planner.readers.tensors.inventory import Tensor
 
@@ -166,7 +166,7 @@ class _Metadata:
         if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found < 2**40:
             raise InputError(
                 f"{self.architecture}.{key} must be a whole number, not"
-                f" {'missing' if found is None else shortened(repr(found), 30)}"
+                f" {'missing' if found is None else told(found, 30)}"
             )
         return found
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from planner.errors import InputError, listed, shortened
-from planner.readers.files import opened
+from planner.errors import InputError, listed, shortened, told
+from planner.readers.files import file_beside, opened
 from planner.readers.tensors.inventory import MOST_ELEMENTS, Inventory, Tensor, elements_of
 
 WHAT = "a GGUF file"
@@ -211,7 +211,8 @@ def _read_all(path: Path, one: GgufFile, count: int) -> GgufFile:
     absent: list[str] = []
     metadata: dict[str, Any] = {}
     for number in range(1, count + 1):
-        beside = path.with_name(f"{named['name']}-{number:05}-of-{count:05}.gguf")
+        name = f"{named['name']}-{number:05}-of-{count:05}.gguf"
+        beside = file_beside(name, path)
         if not beside.exists():
             absent.append(beside.name)
             continue
@@ -337,7 +338,7 @@ def _alignment_of(metadata: Mapping[str, Any], read: _Stream) -> int:
     if not whole or not 1 <= alignment <= 2**20 or alignment & (alignment - 1):
         raise read.fault(
             f"general.alignment must be a power of two of at most {2**20}, not"
-            f" {shortened(repr(alignment), 30)}"
+            f" {told(alignment, 30)}"
         )
     return int(alignment)
 

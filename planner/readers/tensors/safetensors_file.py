@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from planner.errors import InputError, listed, nearest_names, shortened
+from planner.errors import InputError, listed, nearest_names, shortened, told
 from planner.readers.files import (
     INDEX_BYTES,
     Pairs,
+    file_beside,
     opened,
     parsed_json,
     plain_file,
@@ -110,7 +111,7 @@ def _of_index(path: Path) -> Inventory:
     metadata: dict[str, str] = {}
     absent: list[str] = []
     for file, names in sorted(names_in.items()):
-        beside = path.with_name(file)
+        beside = file_beside(file, path)
         if not beside.exists():
             absent.append(file)
             continue
@@ -175,8 +176,7 @@ def _stated_bytes(fields: Mapping[str, Any], path: Path) -> int:
         stated = int(stated)
     if isinstance(stated, bool) or not isinstance(stated, int) or not 0 <= stated < 2**63:
         raise InputError(
-            f"{path}: metadata.total_size must be a whole number of bytes, not"
-            f" {shortened(repr(stated), 30)}"
+            f"{path}: metadata.total_size must be a whole number of bytes, not {told(stated, 30)}"
         )
     return stated
 
@@ -266,7 +266,7 @@ def _tensor(name: str, dtype: Any, shape: Any, offsets: Any, path: Path) -> tupl
     where = f"{path}: {shortened(name)}"
     if not isinstance(dtype, str) or dtype not in BITS_OF:
         nearest = listed(nearest_names(str(dtype), BITS_OF), "or")
-        raise InputError(f"{where} has the dtype {shortened(repr(dtype), 30)}; it may be {nearest}")
+        raise InputError(f"{where} has the dtype {told(dtype, 30)}; it may be {nearest}")
     if not _wholes(shape) or len(shape) > MOST_AXES:
         raise InputError(f"{where} must have a shape of at most {MOST_AXES} whole numbers")
     if not _wholes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:

@@ -116,15 +116,18 @@ def soonest(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int 
 
 
 def by_rules(problem: GraphProblem) -> dict[str, tuple[int, ...]]:
-    """What simple rules make of the devices that pay for transfers, along one order of the
-    graph: the same number of units each, the same bytes, the same time; and greedy, which fills
+    """What simple rules make of the devices that pay for transfers (where none does, of all),
+    along one order of the graph: the same number of units each, the same bytes, the same time; and greedy, which fills
     a device until one more unit would exceed an even share."""
     units = contract(problem, contiguous=True)
     order = list(start_orders(units)[0])
     places = np.flatnonzero(problem.pays[problem.devices])
-    times = units.times[problem.devices[places]].min(axis=0, initial=math.inf)[order]
     if not places.size:
-        times = np.zeros(units.count)
+        places = np.arange(problem.devices.size)
+    times = units.times[problem.devices[places]].min(axis=0, initial=math.inf)[order]
+    # What none of these devices can run takes no time of theirs; wherever a rule puts it, the plan
+    # breaks a limit, and that is what is told of the rule.
+    times = np.where(np.isfinite(times), times, 0.0)
     weights = {
         "equal operators": np.ones(units.count),
         "equal bytes": units.sizes[order],

@@ -10,6 +10,7 @@ from typing import Unpack, get_args
 
 from planner.answers.question import FIELDS
 from planner.errors import UnknownNameError
+from planner.guards import guarded
 from planner.machines.topology import Topology
 from planner.studies.advantage.agreements import agreement_of
 from planner.studies.advantage.crossings import Crossover
@@ -26,6 +27,7 @@ PROOF_S = 1.0
 """How long the proof of one plan at the root may take, unless asked otherwise."""
 
 
+@guarded
 def crossover(
     first: str | Topology,
     second: str | Topology,

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 from planner.answers.question import FIELDS
 from planner.errors import UnknownNameError
+from planner.guards import guarded
 from planner.machines.engine import Space
 from planner.machines.topology import Topology
 from planner.records import Record
@@ -17,6 +18,7 @@ from planner.studies.advantage.drafted_plans import best_of_ways
 from planner.studies.advantage.terms import Side, Terms, TermsAsked, data_date, sides_of
 from planner.studies.advantage.uniform_plans import UniformPlans
 from planner.studies.study import Study, machine_of
+from planner.units import Several
 from planner.workload import Workload
 
 AS_STORED = Terms(weight_dtype="fp8", formats="stored")
@@ -87,9 +89,10 @@ class Fading(Study):
         return [(parameters, value) for parameters, value in line if value is not None]
 
 
+@guarded
 def fading(
     topologies: Sequence[str | Topology],
-    sizes: Sequence[float],
+    sizes: Several,
     users: Sequence[int],
     *,
     metric: str = "energy_per_token_j",

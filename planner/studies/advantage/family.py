@@ -9,6 +9,7 @@ import numpy as np
 
 from planner.catalogue import model_table
 from planner.errors import InputError, UnknownNameError
+from planner.guards import guarded
 from planner.models.decoder import DecoderShape, decoder_graph
 from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
@@ -39,6 +40,7 @@ SHARPNESS = 8
 Family = Literal["dense", "moe"]
 
 
+@guarded
 def dense_shape(parameters: float) -> DecoderShape:
     """The shape of a dense decoder with so many parameters.
 
@@ -64,6 +66,7 @@ def dense_shape(parameters: float) -> DecoderShape:
     return plain.replace(ffn=ffn)
 
 
+@guarded
 def dense_family(
     parameters: float, *, weight_dtype: Dtype = "bf16", kv_dtype: Dtype = "bf16"
 ) -> ModelGraph:
@@ -75,6 +78,7 @@ def dense_family(
     return decoder_graph(shape, name, formats, source=source, confidence="derived")
 
 
+@guarded
 def moe_shape(parameters: float) -> DecoderShape:
     """The shape of a decoder with so many parameters of which most are experts, 8 of them active
     for a token.
@@ -157,6 +161,7 @@ def _fitted_to_anchors() -> tuple[tuple[float, float], ...]:
     return tuple((float(a), float(b)) for a, b in laws)
 
 
+@guarded
 def moe_family(
     parameters: float, *, weight_dtype: Dtype = "bf16", kv_dtype: Dtype = "bf16"
 ) -> ModelGraph:

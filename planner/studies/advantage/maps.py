@@ -10,13 +10,15 @@ uniform plans miss elsewhere is measured on a sample of squares (`checks`).
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar, Unpack
+from typing import Annotated, Any, Literal, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from planner.catalogue import load_model
 from planner.errors import InputError, NoPlanFoundError, UnknownNameError
+from planner.guards import guarded
 from planner.machines.engine import Space
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
@@ -62,10 +64,12 @@ from planner.studies.advantage.uncertainty import (
     residual_of,
 )
 from planner.studies.study import machine_of
+from planner.units import Several
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
+Checks = Annotated[int, Field(ge=0, le=10_000)]
 One = TypeVar("One")
 
 MACHINES = ("hgx-h100", "groq-lpu-chain", "cerebras-cs3")
@@ -435,11 +439,12 @@ def _likely(
     return shares
 
 
+@guarded
 def map_grids(
     topologies: Sequence[str | Topology] = MACHINES,
     *,
     family: Family = "dense",
-    sizes: Sequence[float] = SIZES,
+    sizes: Several = SIZES,
     models: Sequence[str] | None = None,
     terms: Terms | None = None,
     loads: Sequence[Load] | None = None,
@@ -514,15 +519,16 @@ def whole(topology: str | Topology) -> Topology:
     return found.replace(chips=found.limit_chips)
 
 
+@guarded
 def advantage_map(
     topologies: Sequence[str | Topology] = MACHINES,
     metric: str = "energy_per_token_j",
     *,
     family: Family = "dense",
-    sizes: Sequence[float] = SIZES,
-    speeds: Sequence[float] = SPEEDS,
+    sizes: Several = SIZES,
+    speeds: Several = SPEEDS,
     models: Sequence[str] | None = None,
-    checks: int = 0,
+    checks: Checks = 0,
     borders_at: Sequence[float] | Literal["all"] = BORDER_SPEEDS,
     proved: Provers = "engines",
     terms: Terms | None = None,

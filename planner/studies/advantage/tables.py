@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from planner.errors import InputError
+from planner.guards import guarded
 from planner.machines.topology import Topology
 from planner.records import Record
 from planner.studies.advantage.borders import Border
@@ -19,6 +20,7 @@ from planner.studies.advantage.refining import Provers, refined
 from planner.studies.advantage.stairs import Load
 from planner.studies.advantage.terms import Terms, data_date
 from planner.studies.study import Study, machine_of
+from planner.units import Several
 
 SPEEDS = (50.0, 100.0, 200.0)
 CLOSE = 1.1
@@ -187,11 +189,12 @@ def _key(contest: Contest) -> str:
     return f"{contest.family} {_without_load(contest.terms).model_dump_json()}"
 
 
+@guarded
 def border_table(
     contests: Sequence[Contest],
     *,
-    speeds: Sequence[float] = SPEEDS,
-    sizes: Sequence[float] = SIZES,
+    speeds: Several = SPEEDS,
+    sizes: Several = SIZES,
     proved: Provers = "none",
     close: float = CLOSE,
     progress: Callable[[BorderRow], None] | None = None,

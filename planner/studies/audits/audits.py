@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import InputError, UnknownNameError
+from planner.guards import guarded
 from planner.records import Record
 from planner.report.svg import log_axis, plotly, table
 from planner.report.tables import WIDTH, framed
@@ -258,6 +259,7 @@ def _lay_out(drawn: Any, names: list[str]) -> None:
     )
 
 
+@guarded
 def audit(
     claims: Sequence[Claim] | str | Path | None = None,
     *,

@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal, Self, cast
 from pydantic import Field, model_validator
 
 from planner.errors import InputError, UnknownNameError
+from planner.guards import guarded
 from planner.machines.origin import Confidence
 from planner.machines.topology import PowerScope, Topology
 from planner.models.dtypes import Dtype
 from planner.readers.files import read_toml
+from planner.readers.naming import with_names
 from planner.records import Record
 from planner.units import Count, Fraction, Watts
 
@@ -243,10 +245,12 @@ class Claim(Record):
         return self
 
 
+@guarded
 def read_claims(path: str | Path) -> tuple[Claim, ...]:
     """The claims of a TOML file: a table [[claim]] each, with the fields of `Claim`; `source` at
     the top goes for all."""
-    return _claims_in(read_toml(Path(path), "a file of claims"), str(path))
+    fields = with_names(read_toml(Path(path), "a file of claims"), Path(path).parent)
+    return _claims_in(fields, str(path))
 
 
 def article_claims() -> tuple[Claim, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from planner.cost import energy
-from planner.errors import InputError
+from planner.errors import InputError, told
 from planner.machines.prices import BASIS_WORDS, HOURS_PER_YEAR
 from planner.machines.topology import Figure, Topology, with_value
 from planner.models.dtypes import Dtype
@@ -595,7 +595,7 @@ def value_at(topology: Topology, path: str) -> float | None:
         place = path
     if place is None or (isinstance(place, int | float) and not isinstance(place, bool)):
         return place
-    raise InputError(f"Claim.figure: topology {topology.name!r} has no figure at {path!r}")
+    raise InputError(f"Claim.figure: topology {topology.name!r} has no figure at {told(path)}")
 
 
 def figure_at(topology: Topology, path: str) -> Figure | None:

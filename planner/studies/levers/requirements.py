@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from planner.answers.question import Limits
-from planner.errors import InputError
+from planner.catalogue import AnyModel, model_of
+from planner.errors import InputError, told
+from planner.guards import guarded
 from planner.machines.accounts import alike
 from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
-from planner.models.graph import ModelGraph
 from planner.records import Record, show_as
 from planner.report.svg import log_axis, plotly
 from planner.report.words import field_text
@@ -218,9 +219,10 @@ class _Trial(NamedTuple):
         )
 
 
+@guarded
 def required(
     path: str,
-    graph: ModelGraph,
+    graph: AnyModel,
     topology: str | Topology,
     workload: Workload,
     *,
@@ -248,6 +250,7 @@ def required(
     as they like. The last five options are those of `sweep`. InputError where the machine to beat
     has no plan.
     """
+    graph = model_of(graph)
     machine = machine_of(topology)
     rival = _to_beat(target)
     if isinstance(rival, Topology):
@@ -300,7 +303,7 @@ def _to_beat(target: float | str | Topology) -> float | Topology:
     if isinstance(target, str | Topology):
         return machine_of(target)
     if not (isinstance(target, int | float) and 0 < target < math.inf):
-        raise InputError(f"target must be a number above 0, or a machine, not {target!r}")
+        raise InputError(f"target must be a number above 0, or a machine, not {told(target)}")
     return target
 
 

@@ -8,16 +8,18 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from planner.answers.question import Limits
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.errors import InputError
+from planner.guards import guarded
 from planner.machines.engine import Space
-from planner.machines.topology import PowerScope, Topology
-from planner.models.graph import ModelGraph
+from planner.machines.topology import PowerScope
 from planner.records import Record, show_as
 from planner.report.svg import plotly
 from planner.report.text import aligned
@@ -28,6 +30,7 @@ from planner.studies.plots import FIRST_ON_TOP, LEGEND_BELOW, captioned, dress
 from planner.studies.study import Study
 from planner.studies.sweeps.cells import SweepRow
 from planner.studies.sweeps.meters import Tally
+from planner.units import Seed
 from planner.workload import Workload
 
 BARS = 15
@@ -39,6 +42,8 @@ LEVEL = 0.8
 """Probability of an interval."""
 
 Floats = NDArray[np.float64]
+Samples = Annotated[int, Field(le=2**16)]
+"""Beyond, plans are counted in millions."""
 
 
 class Swing(Record):
@@ -199,9 +204,10 @@ def share_bars(made: GlobalSensitivity) -> Any:
     return drawn
 
 
+@guarded
 def sensitivity(
-    graph: ModelGraph,
-    topology: Topology,
+    graph: AnyModel,
+    topology: AnyMachine,
     workload: Workload,
     figures: Figures | None = None,
     *,
@@ -224,6 +230,7 @@ def sensitivity(
     `file`, `executor`, `processes`, `space` and `progress` are those of `sweep`. InputError where there is
     no plan with all figures as they are.
     """
+    graph, topology = model_of(graph), machine_of(topology)
     options = SweepOptions(
         power_scope=power_scope,
         space=space,
@@ -283,9 +290,10 @@ def _effect(row: SweepRow, now: float) -> float | None:
     return None if row.value is None else row.value / now - 1
 
 
+@guarded
 def global_sensitivity(
-    graph: ModelGraph,
-    topology: Topology,
+    graph: AnyModel,
+    topology: AnyMachine,
     workload: Workload,
     figures: Figures | None = None,
     *,
@@ -293,9 +301,9 @@ def global_sensitivity(
     maximize: str | None = None,
     limits: Limits | None = None,
     power_scope: PowerScope | None = None,
-    samples: int = 64,
+    samples: Samples = 64,
     most: int = 6,
-    seed: int = 0,
+    seed: Seed = 0,
     time_limit_s: float | None = None,
     file: str | Path | None = None,
     executor: Executor | None = None,
@@ -314,7 +322,7 @@ def global_sensitivity(
     [1] Saltelli et al., Variance based sensitivity analysis of model output, Comput. Phys. Commun.
     181, 2010.
     """
-    stats = _scipy_stats()
+    graph, topology, stats = model_of(graph), machine_of(topology), _scipy_stats()
     if samples < 2 or samples & (samples - 1):
         raise InputError(f"samples must be a power of 2, not {samples}")
     options = SweepOptions(

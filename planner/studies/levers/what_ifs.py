@@ -5,12 +5,13 @@ from typing import Any
 
 from planner.answers.question import Limits, question_of
 from planner.answers.results import Result
+from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.errors import InfeasibleError
+from planner.guards import guarded
 from planner.machines.accounts import PowerBasis, counted
 from planner.machines.engine import Space
 from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope, Topology
-from planner.models.graph import ModelGraph
 from planner.planning.partitioning import partition
 from planner.pricing.stacks import machine_for
 from planner.records import Record, show_as
@@ -104,9 +105,10 @@ def before_and_after(made: WhatIf) -> Any:
     return drawn
 
 
+@guarded
 def what_if(
-    graph: ModelGraph,
-    topology: Topology,
+    graph: AnyModel,
+    topology: AnyMachine,
     workload: Workload,
     changes: Mapping[str, Change],
     *,
@@ -126,6 +128,7 @@ def what_if(
     "fabrics[*].latency_s": "1 us", "workload.batch_size": 32}. The options are those of
     `partition`. An UnknownNameError names the figures nearest to a wrong path.
     """
+    graph, topology = model_of(graph), machine_of(topology)
     diffuses = graph.is_diffusion
     asked = question_of(minimize, maximize, limits, power_scope, diffusion=diffuses, space=space)
     topology = counted(topology, price_basis=price_basis, power_basis=power_basis)

@@ -21,6 +21,7 @@ from planner.errors import (
     PlannerError,
     UnknownNameError,
     shortened,
+    told,
 )
 from planner.machines.accounts import PowerBasis, counted
 from planner.machines.engine import Space
@@ -37,12 +38,15 @@ CHUNK_S = 0.25
 nobody waits for the last."""
 CHUNK_CELLS = 64
 """The most cells of one chunk."""
+MOST_CELLS = 200_000
+"""Of one sweep: each takes about a kilobyte until it is planned."""
 DIRECTIONS = {
     name: "minimize" if field.best == "least" else "maximize"
     for name, field in (FIELDS | SAMPLE_FIELDS).items()
 }
 PRICED_BY = (
     "errors.py",
+    "guards.py",
     "records.py",
     "units.py",
     "workload.py",
@@ -177,7 +181,7 @@ class Task(NamedTuple):
 
 
 def tasks_of(
-    cells: Iterable[Cell],
+    cells: Iterable[Cell | tuple[Any, ...]],
     *,
     time_limit_s: float | None,
     power_scope: PowerScope | None,
@@ -227,7 +231,15 @@ def tasks_of(
     return tasks
 
 
-def _checked(given: Cell, number: int) -> Cell:
+def check_count(count: int, told_before: str) -> None:
+    """Refuse more cells than a sweep holds, before any is made."""
+    if count > MOST_CELLS:
+        raise InputError(
+            f"{told_before} {count:,} cells; a sweep has at most {MOST_CELLS:,}: make several"
+        )
+
+
+def _checked(given: Cell | tuple[Any, ...], number: int) -> Cell:
     try:
         cell = Cell(*given)
     except TypeError:
@@ -238,7 +250,7 @@ def _checked(given: Cell, number: int) -> Cell:
     for name, kind in kinds.items():
         value = getattr(cell, name)
         if not isinstance(value, kind):
-            raise InputError(f"the {name} of cell {number} cannot be {shortened(repr(value))}")
+            raise InputError(f"the {name} of cell {number} cannot be {told(value, 60)}")
     if cell.objective not in DIRECTIONS:
         raise UnknownNameError("field to optimise", str(cell.objective), DIRECTIONS)
     return cell

@@ -13,11 +13,12 @@ output_tokens = [256, 1024]
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from planner.catalogue import load_model, load_topology
 from planner.errors import InputError
@@ -27,9 +28,10 @@ from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope
 from planner.models.dtypes import Dtype
 from planner.readers.files import read_toml
+from planner.readers.naming import with_names
 from planner.readers.topology_file import tables
 from planner.records import Record
-from planner.studies.sweeps.cells import Cell
+from planner.studies.sweeps.cells import Cell, check_count
 from planner.workload import Workload
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -54,6 +56,15 @@ class SweepSpec(Record):
     space: Space = "engine"
     """Whether plans are those that each machine's software can be started with, or any."""
 
+    @model_validator(mode="after")
+    def check_cells(self) -> Self:
+        lists = (self.models, self.topologies, self.workloads, self.objectives)
+        check_count(
+            math.prod(map(len, lists)),
+            "SweepSpec: models x topologies x workloads x objectives are",
+        )
+        return self
+
     def cells(self) -> Iterator[Cell]:
         """All combinations."""
         models = [
@@ -68,14 +79,17 @@ class SweepSpec(Record):
 
 def read_spec(path: str | Path) -> SweepSpec:
     """The sweep that a TOML file describes; an InputError names the field that is wrong."""
-    fields = read_toml(Path(path), "a sweep")
-    workloads = [
-        Workload.from_fields(one)
-        for table in tables(fields, "workload")
-        for one in _multiplied(table)
-    ]
+    fields = with_names(read_toml(Path(path), "a sweep"), Path(path).parent)
+    given = tables(fields, "workload")
+    check_count(sum(_count(table) for table in given), "[[workload]] asks for")
+    workloads = [Workload.from_fields(one) for table in given for one in _multiplied(table)]
     rest = {name: value for name, value in fields.items() if name != "workload"}
     return SweepSpec.from_fields({**rest, "workloads": workloads or [Workload()]})
+
+
+def _count(table: Mapping[str, Any]) -> int:
+    """Of workloads that a table stands for."""
+    return math.prod(len(value) for value in table.values() if isinstance(value, list))
 
 
 def _multiplied(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from planner.errors import InputError, listed, shortened
+from planner.errors import InputError, listed, shortened, told
 from planner.studies.sweeps.cells import SweepRow
 
 AT_ONCE = 500
@@ -151,7 +151,7 @@ class Store:
 
     def _refusal(self, reason: str) -> InputError:
         return InputError(
-            f"file {shortened(repr(str(self._file)), 200)} cannot hold a sweep ({reason});"
+            f"file {told(str(self._file), 200)} cannot hold a sweep ({reason});"
             " name another, or None"
         )
 
@@ -162,12 +162,12 @@ class Store:
         except sqlite3.DatabaseError as error:
             if "malformed" in str(error) or "corrupt" in str(error):
                 raise InputError(
-                    f"file {shortened(repr(str(self._file)), 200)} is damaged ({error}); move it"
+                    f"file {told(str(self._file), 200)} is damaged ({error}); move it"
                     " away and sweep again, or save its rows with `sqlite3 FILE .recover`"
                 ) from None
             raise self._refusal(str(error)) from None
-        except sqlite3.Error as error:
-            raise self._refusal(str(error)) from None
+        except (sqlite3.Error, ValueError) as error:
+            raise self._refusal(shortened(error, 100)) from None
 
 
 def _digest(key: object, row: object) -> str:

@@ -3,6 +3,7 @@ file as they come."""
 
 import contextlib
 import itertools
+import math
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 from planner.answers.question import Limits
 from planner.errors import InputError, PlannerError, UnknownNameError
+from planner.guards import guarded
 from planner.machines.accounts import PowerBasis
 from planner.machines.engine import Space
 from planner.machines.prices import OfferBasis
@@ -28,6 +30,7 @@ from planner.studies.sweeps.cells import (
     Cell,
     SweepRow,
     Task,
+    check_count,
     plan_chunk,
     row_of,
     tasks_of,
@@ -152,6 +155,7 @@ def _hover(row: SweepRow) -> str:
     return f"{row.chips} chips, {shape}, batch {row.batch_size}, best {row.objective}"
 
 
+@guarded
 def sweep(
     models: str | ModelGraph | Iterable[str | ModelGraph] = (),
     topologies: str | Topology | Iterable[str | Topology] = (),
@@ -159,7 +163,7 @@ def sweep(
     objectives: str | Iterable[str] = ("tpot_s",),
     *,
     limits: Limits | None = None,
-    cells: Iterable[Cell] = (),
+    cells: Iterable[Cell | tuple[Any, ...]] = (),
     file: str | Path | None = "sweep.sqlite",
     executor: Executor | None = None,
     processes: int | None = None,
@@ -184,10 +188,13 @@ def sweep(
     the machine. `space` "any" takes plans too that a machine's software cannot be started with.
     """
     _check_counts(executor, processes, in_flight)
-    product = itertools.product(
-        _several(models), _several(topologies), _several(workloads), _several(objectives)
-    )
-    asked = itertools.chain((Cell(*one, limits) for one in product), cells)
+    lists: list[Sequence[Any]] = [
+        _several(one) for one in (models, topologies, workloads, objectives)
+    ]
+    cells = tuple(cells)
+    check_count(math.prod(map(len, lists)) + len(cells), "these are")
+    product = itertools.product(*lists)
+    asked = itertools.chain(((*one, limits) for one in product), cells)
     every = tasks_of(
         asked,
         time_limit_s=time_limit_s,

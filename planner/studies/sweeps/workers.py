@@ -35,16 +35,19 @@ BOOT = """
 import json, site, sys
 standard = [*sys.path]
 site.main()
+installed = sys.path[len(standard):]
 root, *others = json.loads(sys.argv[1])
 sys.path[:] = [*standard, root]
 import planner
-sys.path[:] = [*standard, *(place for place in others if place not in standard)]
+known = [*standard, *installed]
+sys.path[:] = [*known, *(place for place in others if place not in known)]
 from planner.studies.sweeps.workers import serve
 serve()
 """
-"""The standard library comes first whatever the caller has, so that no file of a like name stands
-in for a part of it; the package is the caller's own, however that came by it. `site` adds what
-installed packages hook into imports."""
+"""The standard library and what is installed come first whatever the caller has, so that no file of
+a like name stands in for a part of them, and the folder that it works in comes last; the package
+is the caller's own, however that came by it. `site` adds what installed packages hook into
+imports."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Each process has one core."""
 
@@ -131,7 +134,8 @@ class Processes(Executor):
 def command() -> list[str]:
     """What starts a process that finds modules where this one does."""
     root = Path(planner.__file__).resolve().parent.parent
-    places = [str(root), *sys.path]
+    here = os.path.realpath("")
+    places = [str(root), *sorted(sys.path, key=lambda place: os.path.realpath(place) == here)]
     return [sys.executable, *ISOLATED, "-c", BOOT, json.dumps(places)]
 
 

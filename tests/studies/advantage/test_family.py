@@ -40,7 +40,7 @@ def test_members_grow_deeper_and_wider():
 
 @pytest.mark.parametrize("parameters", [1e6, 1e15, float("nan")])
 def test_a_size_that_no_transformer_has_is_refused(parameters):
-    with pytest.raises(pl.InputError, match="parameters must lie between"):
+    with pytest.raises(pl.InputError, match="parameters must"):
         dense_shape(parameters)
 
 
@@ -116,5 +116,5 @@ def test_a_family_nobody_knows_is_refused():
 
 
 def test_no_size_with_experts_beyond_what_was_ever_built():
-    with pytest.raises(pl.InputError, match="parameters must lie between"):
+    with pytest.raises(pl.InputError, match="parameters must"):
         moe_shape(1e15)

@@ -145,7 +145,7 @@ def test_a_map_is_a_table_a_page_a_sentence_and_json(drawn):
     ("asked", "said"),
     [
         ({"topologies": ("hgx-h100", "hgx-h100")}, "each once"),
-        ({"family": "sparse"}, "family of models"),
+        ({"family": "sparse"}, "family must be 'dense' or 'moe'"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(asked, said):
@@ -261,7 +261,7 @@ def test_a_family_of_one_size_is_a_map_and_one_of_none_is_refused():
     assert len(ranked.rows) == 1
     assert ranked.borders(50.0) == ranked.lines == ranked.edges == ()
     assert ranked.svg().startswith("<")
-    with pytest.raises(pl.InputError, match="sizes must name one size or more"):
+    with pytest.raises(pl.InputError, match="sizes must be a list"):
         map_grids(sizes=())
 
 

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 
+import numpy
 import pytest
 
 import planner
@@ -98,7 +99,8 @@ def poisoned(tmp_path, monkeypatch):
     """A working folder with a file for each module that a process needs to start; what they write
     when they are run."""
     ran = tmp_path / "ran"
-    for name in ("json", "site", "pickle", "planner", "sitecustomize", "usercustomize"):
+    names = ("json", "site", "pickle", "planner", "numpy", "sitecustomize", "usercustomize")
+    for name in names:
         (tmp_path / f"{name}.py").write_text(
             f"open({str(ran)!r}, 'a').write({name!r})\n", encoding="utf-8"
         )
@@ -116,7 +118,7 @@ def test_no_file_in_the_working_folder_is_run_in_the_place_of_a_module(
     ):  # as in a notebook, whose own modules were there before it came to this folder
         monkeypatch.setattr(sys, "path", [place, *sys.path])
     with Processes(1) as processes:
-        assert processes.submit(abs, -1).result() == 1
+        assert processes.submit(numpy.float64, 1.5).result() == 1.5
     assert not poisoned.exists()
 
 
