@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MINORS = range(11, 16)
-TESTS = ("-m", "pytest", "-p", "no:nbmake", "-n", "2", "--dist", "worksteal", "-q")
+TESTS = ("-P", "-m", "pytest", "-p", "no:nbmake", "-n", "2", "--dist", "worksteal", "-q")
 
 
 def interpreters() -> dict[str, str | None]:
