@@ -226,6 +226,8 @@ def launch_of(
     plan, software = job.plan, job.software
     first = plan.stages[0]
     share = math.ceil(job.score.batch_size / plan.replicas)
+    # Engines count sequences by attention rank, and each rank takes as many.
+    on_rank = math.ceil(share / first.attention_parallel)
     return Launch(
         engine=engine,
         version=version,
@@ -242,7 +244,7 @@ def launch_of(
         chips_per_node=chips_per_node or node_chips(job.topology),
         weight_format=_weights(job.graph),
         cache_format=_cache(job.graph),
-        most_sequences=max(1, share),
+        most_sequences=max(1, on_rank) * first.attention_parallel,
         context_tokens=_context(job),
         chunk_tokens=max(1, int(software.prefill_chunk_tokens)),
         memory_share=software.usable_memory_fraction,
