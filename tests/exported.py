@@ -162,15 +162,16 @@ def _every_draft(
     if not kinds or draw.random() < 0.5:
         return None
     kind = draw.choice(kinds)
-    model = {"mtp": graph.cut(1), "draft-model": _small()}.get(kind)
+    model = {"mtp": graph.cut(1), "draft-model": _small(graph.kv_dtype)}.get(kind)
     return pl.Speculation.from_fields(
         {"kind": kind, "draft": model, "tokens": draw.choice([1, 3, 5]), "acceptance_rate": None}
     )
 
 
 @functools.cache
-def _small() -> ModelGraph:
-    return pl.load_model("qwen3-0.6b")
+def _small(kv_dtype: str) -> ModelGraph:
+    """A draft model, which engines give caches of the same format."""
+    return pl.load_model("qwen3-0.6b", kv_dtype=None if kv_dtype == "bf16" else kv_dtype)
 
 
 def options_of(command: str) -> dict[str, str]:

@@ -45,6 +45,7 @@ def _ledgers(
     served = Served(graph, machine_for(graph, topology), settled(workload, plan))
     most = topology.software.most_sequences * plan.stages[0].attention_parallel
     each = min(launch.most_sequences or most, most)
-    sequences = workload.batch_size or each * plan.replicas
+    taken = each * plan.replicas
+    sequences = taken if workload.batch_size is None else min(workload.batch_size, taken)
     at = served.schedule(sequences, plan.replicas, plan.micro_batches)
     return [StageHoldings(served, stage).ledger(at) for stage in plan.stages]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from planner.errors import InputError
 from planner.launches.commands import read_command
 from planner.launches.launch import Launch
+from planner.launches.ranks import by_stage
 
 PUBLIC = tomllib.loads(
     (Path(__file__).parents[1] / "data" / "commands.toml").read_text(encoding="utf-8")
@@ -87,7 +88,7 @@ def test_a_file_of_options_that_is_not_here_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no engine is started"),
+        ("", "the command is empty"),
         ("ls -l", "no engine is started"),
         ("vllm bench serve --model m", "no engine is started"),
         ("vllm serve m -tp 0", "at least 1"),
@@ -134,7 +135,8 @@ def test_degrees_that_are_written_as_a_command_are_read_as_they_were(
     launch = read_command(text + (f" {flag}={most}" if most else "")).launch
     assert (launch.tensor_parallel, launch.pipeline_parallel) == (tensor, stages)
     assert launch.attention_parallel == attention
-    assert launch.devices == (tuple(range(first, first + needed)),)
+    seen_by_stage = tuple(range(first, first + needed))
+    assert launch.devices == (by_stage(launch, seen_by_stage) if engine == "vllm" else seen_by_stage,)
     assert launch.layers == (tuple(map(int, layers.split(","))) if cut else None)
-    each = attention if engine == "vllm" else 1
-    assert launch.most_sequences == (most and most * each)
+    in_all = most if engine == "vllm" or not most else max(1, most // attention)
+    assert launch.most_sequences == (in_all and in_all * attention)
