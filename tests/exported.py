@@ -154,7 +154,9 @@ def _every_draft(
     """Likewise of every kind that needs no path."""
     kinds = [one for one in ("mtp", "ngram", "draft-model") if one in software.engine.drafts]
     if stages > 1:
-        kinds = [one for one in kinds if one == "mtp" or (one == "ngram" and software.name != "sglang")]
+        kinds = [
+            one for one in kinds if one == "mtp" or (one == "ngram" and software.name != "sglang")
+        ]
     if attention > 1 and software.name == "sglang":
         kinds = [one for one in kinds if one == "mtp"]
     if software.name == "llama.cpp":

@@ -57,4 +57,3 @@ def seats_of(launch: Launch, chips: tuple[int, ...], *, whole_stages: bool = Fal
 
 def _node(launch: Launch, chip: int) -> int:
     return chip // launch.chips_per_node if launch.chips_per_node else 0
-

@@ -131,8 +131,7 @@ def _cache(launch: Launch) -> list[tuple[str, ...]]:
         return []
     if launch.cache_format not in CACHES:
         raise InputError(
-            f"kv_dtype: llama.cpp keeps no cache in {launch.cache_format}, but in"
-            f" {listed(CACHES)}"
+            f"kv_dtype: llama.cpp keeps no cache in {launch.cache_format}, but in {listed(CACHES)}"
         )
     kind = CACHES[launch.cache_format]
     return [("-ctk", kind), ("-ctv", kind)]

@@ -1,5 +1,6 @@
 """Processes of one text put together again: the nodes of an engine, and engines alike."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ def cards_lent(started: Iterable[Started]) -> dict[str, int]:
 
 def _port(helper: Started) -> str:
     texts = [word.text for word in helper.words]
-    stated = [b for a, b in zip(texts, texts[1:], strict=False) if a in ("-p", "--port")]
+    stated = [b for a, b in itertools.pairwise(texts) if a in ("-p", "--port")]
     return stated[-1] if stated else str(LENDING_PORT)
 
 

@@ -136,7 +136,9 @@ def test_degrees_that_are_written_as_a_command_are_read_as_they_were(
     assert (launch.tensor_parallel, launch.pipeline_parallel) == (tensor, stages)
     assert launch.attention_parallel == attention
     seen_by_stage = tuple(range(first, first + needed))
-    assert launch.devices == (by_stage(launch, seen_by_stage) if engine == "vllm" else seen_by_stage,)
+    assert launch.devices == (
+        by_stage(launch, seen_by_stage) if engine == "vllm" else seen_by_stage,
+    )
     assert launch.layers == (tuple(map(int, layers.split(","))) if cut else None)
     in_all = most if engine == "vllm" or not most else max(1, most // attention)
     assert launch.most_sequences == (in_all and in_all * attention)

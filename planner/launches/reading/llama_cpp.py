@@ -96,9 +96,7 @@ def _cards(heard: Heard) -> tuple[int, ...] | None:
     return taken
 
 
-def _with_lent(
-    heard: Heard, seen: tuple[int, ...] | None
-) -> tuple[int | None, ...] | None:
+def _with_lent(heard: Heard, seen: tuple[int, ...] | None) -> tuple[int | None, ...] | None:
     """With the cards of other hosts, which stand before its own [1]: a card for each address, by
     number where the text says which it lends.
 
