@@ -23,8 +23,8 @@ from planner.launches.reading.tensorrt_llm import tensorrt_llm_fields
 from planner.launches.reading.vllm import vllm_fields
 from planner.launches.shell import MOST_BYTES, Word
 from planner.launches.starts import Started, started_on_nodes
-from planner.launches.yaml_text import read_yaml
 from planner.readers.files import read_text
+from planner.readers.yaml_text import read_yaml
 
 MOST_PROCESSES = 576
 """Of one text, or scripts of one folder."""
@@ -138,7 +138,7 @@ def _given(started: Started, table: Table, folder: Path) -> Given:
             " the command"
         )
         return given
-    documents = read_yaml(text, shortened(path))
+    documents = read_yaml(text, path, most_bytes=MOST_BYTES)
     fields = documents[0] if documents else None
     if fields is None:
         return given

@@ -16,9 +16,9 @@ from planner.launches.containers import (
     words_of,
 )
 from planner.launches.operators import is_operators, started_by_operator
-from planner.launches.shell import Word, expanded, statements_of
+from planner.launches.shell import MOST_BYTES, Word, expanded, statements_of
 from planner.launches.starts import Started, engine_of_image, started_by
-from planner.launches.yaml_text import read_yaml
+from planner.readers.yaml_text import read_yaml
 
 MOST_DEPTH = 12
 MOST_CONTAINERS = 200
@@ -39,7 +39,7 @@ def started_in_manifest(text: str) -> list[Started]:
     """All engines that a manifest starts, in order."""
     found: list[Started] = []
     files: dict[str, str] = {}
-    for document in read_yaml(text, "the manifest"):
+    for document in read_yaml(text, "the manifest", most_bytes=MOST_BYTES):
         if not isinstance(document, dict):
             continue
         if document.get("kind") == "ConfigMap":
