@@ -1,5 +1,6 @@
 """Options that hand a plan on to an engine, and what is done with them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from planner.answers.results import Disaggregation, Result
-from planner.cli.files import check_folder, write_folder
+from planner.cli.files import OutFile, check_folder, write_all, write_folder
 from planner.errors import InputError
 from planner.export.exporting import to_engine, wanted_of
 from planner.export.exports import Export
@@ -96,10 +97,10 @@ class Handing:
         ]
 
     def made(self, result: Result | Disaggregation) -> Export | None:
-        """The export, written where it was asked to be; None: none was asked for."""
+        """The export; None: none was asked for."""
         if self.export is None:
             return None
-        found = to_engine(
+        return to_engine(
             result,
             self.export,
             version=self.export_version,
@@ -108,10 +109,14 @@ class Handing:
             chips_per_node=self.chips_per_node,
             manifest=self.manifest,
         )
-        if self.export_to is not None:
-            files = {one.name: one.text for one in found.files}
-            write_folder(self.export_to, files, "--export-to")
-        return found
+
+    def write(self, export: Export | None, beside: Sequence[OutFile] = ()) -> None:
+        """The export where it was asked to be, and other outputs: all of them or none."""
+        if export is None or self.export_to is None:
+            write_all(list(beside))
+            return
+        files = {one.name: one.text for one in export.files}
+        write_folder(self.export_to, files, "--export-to", beside)
 
     def text(self, export: Export) -> str:
         """For a terminal: the scripts, or where they are."""
@@ -124,10 +129,9 @@ class Handing:
 
 
 def with_export(
-    handing: Handing, result: Result | Disaggregation, text: str, fields: dict[str, Any]
+    handing: Handing, export: Export | None, text: str, fields: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """An answer's text and fields, with the export beside them."""
-    export = handing.made(result)
     if export is None:
         return text, fields
     return f"{text}\n\n{handing.text(export)}", fields | {"export": export.model_dump(mode="json")}

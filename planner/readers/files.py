@@ -64,8 +64,9 @@ def read_text(path: Path, what: str, *, most_bytes: int = MOST_BYTES) -> str:
         held = b"" if size > most_bytes else stream.read(most_bytes + 1)
         found = max(size, len(held))
     if found > most_bytes:
+        power, unit = (2**20, "MiB") if most_bytes >= 2**20 else (2**10, "KiB")
         raise InputError(
-            f"{path} has {found / 2**20:.0f} MiB; {what} has less than {most_bytes // 2**20}"
+            f"{path} has {found / power:.0f} {unit}; {what} has less than {most_bytes // power}"
         )
     return text_of(held, path, what)
 
