@@ -67,10 +67,8 @@ USUAL_GGUF = "q4_k_m"
 SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 PLAIN = ("bf16", "fp16", "fp32")
 IN_BLOCKS = {"qwen": 128}
-"""Weights that share a scale, of 8-bit checkpoints by their owner on the hub [1].
-
-[1] Cards of Qwen3's FP8 checkpoints: "fine-grained fp8 quantization with block size of 128".
-"""
+"""Weights that share a scale, of 8-bit checkpoints by their owner on the hub: that of Qwen3's FP8
+checkpoints, as their cards have it in words of their own."""
 
 
 class Modelled(NamedTuple):

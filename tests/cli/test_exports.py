@@ -75,7 +75,7 @@ def test_where_an_export_is_refused_nothing_is_written_beside_it(run, tmp_path):
 
 
 def test_a_plan_for_chips_that_the_engine_does_not_run_on_is_refused(run, tmp_path):
-    asked = ("plan", "llama-2-7b", "groq-lpu-chain", "--chips", "72", "--space", "any")
-    answer = run(*asked, "--export", "vllm", "--export-to", tmp_path / "out", "--time-limit", "5")
+    asked = ("plan", "qwen3-0.6b", "tpu-v5e", "--chips", "1")
+    answer = run(*asked, "--export", "vllm", "--export-to", tmp_path / "out")
     assert "vllm does not run on" in refused(answer, 2)
     assert list(tmp_path.iterdir()) == []
