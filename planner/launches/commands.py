@@ -9,6 +9,7 @@ from planner.launches.gathering import Process, cards_lent, gathered, in_order_o
 from planner.launches.launch import EngineName, Launch, Reading
 from planner.launches.manifests import manifest_in, started_in_manifest
 from planner.launches.options import (
+    MOST_NEAREST,
     Given,
     Table,
     given_in,
@@ -62,7 +63,10 @@ def read_command(text: str | Path) -> Reading:
     lent = cards_lent(one for one in started if one.lends)
     # Others than the first are looked at only where they may be parts of the same.
     several = engines if len(engines) <= MOST_PROCESSES else engines[:1]
-    return gathered([_process_of(one, folder, lent) for one in several])
+    # What is said of options is said of the first; to look for nearest names takes longest.
+    first = _process_of(several[0], folder, lent)
+    others = [_process_of(one, folder, lent, most_nearest=0) for one in several[1:]]
+    return gathered([first, *others])
 
 
 def _text_and_folder(path: Path) -> tuple[str, Path]:
@@ -93,9 +97,11 @@ def _path_of(text: str | Path) -> Path | None:
         return None
 
 
-def _process_of(started: Started, folder: Path, lent: dict[str, int]) -> Process:
+def _process_of(
+    started: Started, folder: Path, lent: dict[str, int], *, most_nearest: int = MOST_NEAREST
+) -> Process:
     table = option_table(started.engine)
-    given = _given(started, table, folder)
+    given = _given(started, table, folder, most_nearest)
     heard = Heard(
         given,
         started.known,
@@ -122,10 +128,10 @@ def _process_of(started: Started, folder: Path, lent: dict[str, int]) -> Process
     )
 
 
-def _given(started: Started, table: Table, folder: Path) -> Given:
+def _given(started: Started, table: Table, folder: Path, most_nearest: int) -> Given:
     """What the engine is told, by its file of options too."""
     stated = list(words_of_variables(started.known, table))
-    given = given_in([*stated, *started.words], table)
+    given = given_in([*stated, *started.words], table, most_nearest=most_nearest)
     if table.named("--config") is None:
         return given
     path = given.value("--config")
@@ -147,7 +153,7 @@ def _given(started: Started, table: Table, folder: Path) -> Given:
     words = list(words_of_file(fields, table))
     # What comes last counts: for TensorRT-LLM the file, for others the command.
     every = [*started.words, *words] if table.keys else [*_behind_model(started.words, words)]
-    return given_in(every, table)
+    return given_in(every, table, most_nearest=most_nearest)
 
 
 def _behind_model(words: list[Word], more: list[Word]) -> list[Word]:
