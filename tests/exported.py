@@ -1,5 +1,6 @@
 """Plans that engines can be started with, and results around them, for tests of exports."""
 
+import functools
 import random
 import shlex
 from collections.abc import Iterator
@@ -86,16 +87,18 @@ def runnable(software: str, count: int, seed: int = 0) -> Iterator[Result]:
     found = 0
     while found < count:
         graph = draw.choice(graphs)
-        plan, workload = _drawn(draw, graph, machine)
+        plan, workload = drawn(draw, graph, machine)
         if plan is None or pl.check_plan(plan, graph, machine, workload):
             continue
         found += 1
         yield result_of(graph, machine, plan, workload)
 
 
-def _drawn(
-    draw: random.Random, graph: ModelGraph, machine: pl.Topology
+def drawn(
+    draw: random.Random, graph: ModelGraph, machine: pl.Topology, *, every_draft: bool = False
 ) -> tuple[Plan | None, pl.Workload]:
+    """A random plan and a load; None: it has more stages than layers, or more chips than there
+    are."""
     rules = machine.software.engine
     layers = len(graph.inner_positions)
     stages = draw.choice([1, 1, 2, 3, 4, 5, 8])
@@ -114,7 +117,9 @@ def _drawn(
         batch_size=draw.choice([1, 7, 64, 256]),
         prompt_tokens=draw.choice([128, 1000, 4096]),
         output_tokens=draw.choice([64, 300]),
-        speculation=_drafted(draw, machine.software, stages, attention),
+        speculation=_every_draft(draw, graph, machine.software, stages, attention)
+        if every_draft
+        else _drafted(draw, machine.software, stages, attention),
     )
     if tensor * attention * stages * replicas > machine.chips or stages > layers:
         return None, workload
@@ -137,6 +142,38 @@ def _drafted(
     if not known or limited or draw.random() < 0.6:
         return None
     return pl.Speculation(kind="ngram", tokens=3)
+
+
+def _every_draft(
+    draw: random.Random,
+    graph: ModelGraph,
+    software: pl.Software,
+    stages: int,
+    attention: int,
+) -> pl.Speculation | None:
+    """Likewise of every kind that needs no path."""
+    kinds = [one for one in ("mtp", "ngram", "draft-model") if one in software.engine.drafts]
+    if stages > 1:
+        kinds = [
+            one for one in kinds if one == "mtp" or (one == "ngram" and software.name != "sglang")
+        ]
+    if attention > 1 and software.name == "sglang":
+        kinds = [one for one in kinds if one == "mtp"]
+    if software.name == "llama.cpp":
+        kinds = [one for one in kinds if one != "draft-model"]
+    if not kinds or draw.random() < 0.5:
+        return None
+    kind = draw.choice(kinds)
+    model = {"mtp": graph.cut(1), "draft-model": _small(graph.kv_dtype)}.get(kind)
+    return pl.Speculation.from_fields(
+        {"kind": kind, "draft": model, "tokens": draw.choice([1, 3, 5]), "acceptance_rate": None}
+    )
+
+
+@functools.cache
+def _small(kv_dtype: str) -> ModelGraph:
+    """A draft model, which engines give caches of the same format."""
+    return pl.load_model("qwen3-0.6b", kv_dtype=None if kv_dtype == "bf16" else kv_dtype)
 
 
 def options_of(command: str) -> dict[str, str]:

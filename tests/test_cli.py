@@ -1,6 +1,7 @@
 """The command: answers on standard output, one sentence on standard error, and an exit status
 that keeps its promise."""
 
+import importlib
 import json
 import re
 import subprocess
@@ -8,6 +9,7 @@ import sys
 
 import pytest
 
+from planner import cli
 from planner.cli import plans
 from tests.terminal import SMALL, TOO_LONG, TOO_SMALL, Answer, refused
 
@@ -110,3 +112,25 @@ def test_the_process_ends_with_the_status(arguments, status):
     assert ended.returncode == status
     assert ("error" in json.loads(ended.stdout)) == (status > 0)
     assert ended.stderr.count("\n") == (status > 0)
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_the_list_says_of_a_command_what_it_says_itself(name):
+    entry = cli.COMMANDS[name]
+    found = getattr(importlib.import_module(f"planner.cli.{entry.module}"), entry.function)
+    said = found.info.help if name == "machine" else found.__doc__
+    assert " ".join(said.split("\n\n")[0].split()) == entry.help
+
+
+def test_the_list_of_commands_loads_none_of_them():
+    code = (
+        "import sys; sys.argv = ['planner', '--help']\n"
+        "from planner.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = 'planner.catalogue planner.export planner.launches planner.detection numpy yaml torch'\n"
+        "print([name for name in heavy.split() if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "disaggregate" in done.stdout

@@ -92,6 +92,7 @@ def test_every_test_file_mirrors_a_module_or_a_rule(path):
         "test_models_page.py",
         "test_objections_page.py",
         "test_promises.py",
+        "test_round_trip.py",
         "test_engine_plans.py",
         "test_properties.py",
         "test_startups.py",

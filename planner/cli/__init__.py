@@ -8,13 +8,14 @@ given is wrong, 3 proved infeasible, 4 no plan in time.
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import typer
 
-from planner.cli import commands, lists, machine, plans, surveys
 from planner.cli.streams import (
     CLOSED_PIPE,
     complain,
@@ -25,30 +26,84 @@ from planner.cli.streams import (
 )
 from planner.errors import InfeasibleError, NoPlanFoundError, PlannerError
 
-app = typer.Typer(
-    name="planner",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    help="Spread a model over a machine, price it in seconds, joules and dollars, and prove that no"
-    " better spread exists.",
+HELP = (
+    "Spread a model over a machine, price it in seconds, joules and dollars, and prove that no"
+    " better spread exists."
 )
-COMMANDS: dict[str, Callable[..., None]] = {
-    "plan": plans.plan,
-    "disaggregate": plans.disaggregate_pools,
-    "pair": plans.pair_machines,
-    "cluster": plans.plan_cluster,
-    "score": commands.score,
-    "compare": plans.compare,
-    "size": plans.size,
-    "sweep": surveys.sweep_spec,
-    "verify": plans.verify,
-    "models": lists.models,
-    "topologies": lists.topologies,
-    "clusters": lists.clusters,
-    "validate": surveys.validate,
-    "audit": surveys.audit,
-    "calibrate": surveys.calibrate,
+
+
+class Entry(NamedTuple):
+    """A command: where it stands, and what the list of commands says of it."""
+
+    module: str
+    function: str
+    help: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "plan": Entry("plans", "plan", "Find the best plan, and prove it."),
+    "disaggregate": Entry(
+        "plans",
+        "disaggregate_pools",
+        "Find the best prefill pool and decode pool, and prove them.",
+    ),
+    "pair": Entry(
+        "plans",
+        "pair_machines",
+        "Find the best plan with attention on one machine and feed-forward parts (experts) on"
+        " another, and prove it; decode alone.",
+    ),
+    "cluster": Entry(
+        "plans", "plan_cluster", "Find the best plan on pools of unlike chips, and prove it."
+    ),
+    "score": Entry(
+        "commands",
+        "score",
+        "Price a plan: one from a file, the uniform plan of given degrees, or what a command starts"
+        " (--from); and say why the machine's software cannot be started with it, where that is so.",
+    ),
+    "compare": Entry(
+        "plans", "compare", "The best plan of one model on several machines, side by side."
+    ),
+    "size": Entry(
+        "plans",
+        "size",
+        "How few chips of each machine will do, and what they cost; the cheapest first.",
+    ),
+    "sweep": Entry(
+        "surveys",
+        "sweep_spec",
+        "Find the best plans of all combinations in a file; Ctrl-C keeps what is done.",
+    ),
+    "verify": Entry(
+        "plans",
+        "verify",
+        "Check a result without the solver: its plan, its objective and, as far as that goes, its"
+        " bound; with --again a second solver proves it too.",
+    ),
+    "models": Entry("lists", "models", "The models of the catalogue."),
+    "topologies": Entry("lists", "topologies", "The machines of the catalogue."),
+    "clusters": Entry("lists", "clusters", "The clusters of the catalogue."),
+    "validate": Entry(
+        "surveys", "validate", "Compare predictions with measurements, family by family."
+    ),
+    "audit": Entry(
+        "surveys",
+        "audit",
+        "Hold claims against capacity, roofline, arithmetic, sources, each other, and the best"
+        " plans.",
+    ),
+    "calibrate": Entry(
+        "surveys",
+        "calibrate",
+        "Fit a software stack's constants to your own measurements; use the result as --software"
+        " FILE.",
+    ),
+    "machine": Entry(
+        "machine",
+        "commands",
+        "The machine at hand, or one that somebody described, as a file for `plan`.",
+    ),
 }
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "score": (
@@ -61,11 +116,40 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
 }
 """That the help of a command ends with."""
-for name, command in COMMANDS.items():
-    epilog = "\n\n".join(("Examples:", *EXAMPLES[name])) if name in EXAMPLES else None
-    app.command(name=name, epilog=epilog)(command)
 
-app.add_typer(machine.commands, name="machine")
+
+@cache
+def app_for(word: str) -> typer.Typer:
+    """The whole command line, of which the command of that name alone is loaded: others stand there
+    for the list. Loading all takes seconds on a slow machine."""
+    app = typer.Typer(
+        name="planner",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        help=HELP,
+    )
+    for name, entry in COMMANDS.items():
+        epilog = "\n\n".join(("Examples:", *EXAMPLES[name])) if name in EXAMPLES else None
+        if name != word:
+            app.command(name=name, help=entry.help, epilog=epilog)(_not_loaded)
+            continue
+        found = getattr(import_module(f"planner.cli.{entry.module}"), entry.function)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name=name, epilog=epilog)(found)
+    return app
+
+
+def _not_loaded() -> None:
+    raise AssertionError("a command was run that is not the one that was named")
+
+
+def _named(words: Sequence[str]) -> str:
+    """The command that a command line names: its first word that is no option."""
+    return next((word for word in words if not word.startswith("-")), "")
+
 
 INTERRUPTED = 130
 """Status after Ctrl-C, as shells count it; the command line library hands it back and does not
@@ -125,7 +209,7 @@ def _stop_as_by_ctrl_c() -> None:
 
 def _run() -> None:
     try:
-        status = app(standalone_mode=False)
+        status = app_for(_named(sys.argv[1:]))(standalone_mode=False)
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
     if status == INTERRUPTED:

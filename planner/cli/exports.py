@@ -1,17 +1,18 @@
 """Options that hand a plan on to an engine, and what is done with them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from planner.answers.results import Disaggregation, Result
-from planner.cli.files import check_folder, write_folder
+from planner.cli.files import OutFile, check_folder, write_all, write_folder
 from planner.errors import InputError
-from planner.export.exporting import to_engine, wanted_of
-from planner.export.exports import Export
-from planner.launches.launching import STACKS
+
+if TYPE_CHECKING:
+    from planner.export.exports import Export
 
 Exported = Annotated[
     str | None,
@@ -71,6 +72,9 @@ class Handing:
             if given:
                 raise InputError(f"{given[0]} says how a plan is exported; give --export too")
             return
+        # Engines' rooms load only where they are asked for.
+        from planner.export.exporting import wanted_of
+
         wanted_of(
             self.export,
             self.export_version,
@@ -82,8 +86,12 @@ class Handing:
     @property
     def software(self) -> str | None:
         """The stack that stands for the engine: a plan is best made for what will run it."""
-        engine = None if self.export is None else wanted_of(self.export).engine
-        return None if engine is None else STACKS[engine][0]
+        if self.export is None:
+            return None
+        from planner.export.exporting import wanted_of
+        from planner.launches.launching import STACKS
+
+        return STACKS[wanted_of(self.export).engine][0]
 
     def _others(self) -> list[tuple[str, object]]:
         return [
@@ -95,11 +103,13 @@ class Handing:
             ("--manifest", self.manifest),
         ]
 
-    def made(self, result: Result | Disaggregation) -> Export | None:
-        """The export, written where it was asked to be; None: none was asked for."""
+    def made(self, result: Result | Disaggregation) -> "Export | None":
+        """The export; None: none was asked for."""
         if self.export is None:
             return None
-        found = to_engine(
+        from planner.export.exporting import to_engine
+
+        return to_engine(
             result,
             self.export,
             version=self.export_version,
@@ -108,12 +118,16 @@ class Handing:
             chips_per_node=self.chips_per_node,
             manifest=self.manifest,
         )
-        if self.export_to is not None:
-            files = {one.name: one.text for one in found.files}
-            write_folder(self.export_to, files, "--export-to")
-        return found
 
-    def text(self, export: Export) -> str:
+    def write(self, export: "Export | None", beside: Sequence[OutFile] = ()) -> None:
+        """The export where it was asked to be, and other outputs: all of them or none."""
+        if export is None or self.export_to is None:
+            write_all(list(beside))
+            return
+        files = {one.name: one.text for one in export.files}
+        write_folder(self.export_to, files, "--export-to", beside)
+
+    def text(self, export: "Export") -> str:
         """For a terminal: the scripts, or where they are."""
         if self.export_to is not None:
             names = ", ".join(one.name for one in export.files)
@@ -124,10 +138,9 @@ class Handing:
 
 
 def with_export(
-    handing: Handing, result: Result | Disaggregation, text: str, fields: dict[str, Any]
+    handing: Handing, export: "Export | None", text: str, fields: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """An answer's text and fields, with the export beside them."""
-    export = handing.made(result)
     if export is None:
         return text, fields
     return f"{text}\n\n{handing.text(export)}", fields | {"export": export.model_dump(mode="json")}

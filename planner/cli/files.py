@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,10 @@ class OutFile(NamedTuple):
     path: Path
     text: str
     option: str = "--out"
+    end: str = "\n"
+    """What stands behind the text."""
+    runs: bool = False
+    """Whether it is a script."""
 
 
 def check_writable(path: Path | None, option: str = "--out") -> None:
@@ -52,8 +56,12 @@ def _check_owner(target: Path, named: str) -> None:
 def check_outputs(named: Mapping[str, Path | None]) -> None:
     """Refuse paths before the work, by the options that name them: one that cannot be written, and
     one that is named twice."""
+    _check_all(named.items())
+
+
+def _check_all(named: Iterable[tuple[str, Path | None]]) -> None:
     seen: dict[Path, str] = {}
-    for option, path in named.items():
+    for option, path in named:
         check_writable(path, option)
         if path is None or _is_stream(path):
             continue
@@ -85,7 +93,7 @@ def write_whole(path: Path, text: str, option: str = "--out") -> None:
 def write_all(outputs: list[OutFile]) -> None:
     """All files whole, or none: each is written beside its place and synced before the first takes
     its place."""
-    check_outputs({f"{one.option}": one.path for one in outputs})
+    _check_all((one.option, one.path) for one in outputs)
     ready: list[tuple[Path, Path]] = []
     at = outputs[0] if outputs else None
     try:
@@ -94,7 +102,7 @@ def write_all(outputs: list[OutFile]) -> None:
                 ready.append(_written_beside(at))
         for at in outputs:
             if _is_stream(at.path):
-                at.path.write_text(at.text + "\n", encoding="utf-8")
+                at.path.write_text(at.text + at.end, encoding="utf-8")
         for made, target in ready:
             os.replace(made, target)
         for folder in {target.parent for _, target in ready}:
@@ -116,15 +124,20 @@ def _written_beside(one: OutFile) -> tuple[Path, Path]:
     made = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(one.text + "\n")
+            stream.write(one.text + one.end)
             stream.flush()
             os.fsync(stream.fileno())
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-        made.chmod(mode)
+        made.chmod(_mode(one, target))
     except BaseException:
         made.unlink(missing_ok=True)
         raise
     return made, target
+
+
+def _mode(one: OutFile, target: Path) -> int:
+    """As the file was, or as new ones are; scripts may be run by whoever may read them."""
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+    return mode | (mode & 0o444) >> 2 if one.runs else mode
 
 
 def _sync_folder(folder: Path) -> None:
@@ -148,28 +161,39 @@ def check_folder(path: Path | None, option: str) -> None:
     not can be made."""
     if path is None:
         return
-    target = path.resolve()
-    holder = target if target.exists() else target.parent
+    try:
+        target = path.resolve()
+        is_there = target.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no path"
+        raise InputError(f"{option} {_shown(path)} cannot be written: {reason}") from None
+    holder = target if is_there else target.parent
     if not holder.is_dir() or not os.access(holder, os.W_OK):
         raise InputError(
             f"{option} {path} cannot be written: {holder} is not a folder that may be written to"
         )
 
 
-def write_folder(path: Path, files: Mapping[str, str], option: str) -> None:
-    """All files or none, in a folder that is made where it is not there; scripts may be run."""
+def write_folder(
+    path: Path, files: Mapping[str, str], option: str, beside: Sequence[OutFile] = ()
+) -> None:
+    """All files or none, and with them those `beside`, in a folder that is made where it is not
+    there; scripts may be run."""
     target = path.resolve()
+    was_there = target.is_dir()
+    outputs = [
+        OutFile(target / name, text, option, end="", runs=name.endswith(".sh"))
+        for name, text in files.items()
+    ]
     try:
-        for name in files:
-            if (target / name).is_dir():
-                raise InputError(f"{option} {path} cannot be written: {name} is a folder there")
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as made:
-            for name, text in files.items():
-                place = Path(made) / name
-                place.write_text(text, encoding="utf-8")
-                place.chmod((0o777 if name.endswith(".sh") else 0o666) & ~_umask())
-            target.mkdir(exist_ok=True)
-            for name in files:
-                os.replace(Path(made) / name, target / name)
+        target.mkdir(exist_ok=True)
     except OSError as error:
         raise InputError(f"{option} {path} cannot be written: {error.strerror or error}") from None
+    try:
+        write_all([*beside, *outputs])
+    except BaseException:
+        if not was_there:
+            with suppress(OSError):
+                target.rmdir()
+        raise
+    _sync_folder(target.parent)

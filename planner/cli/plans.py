@@ -62,7 +62,7 @@ from planner.cli.arguments import (
     workload_of,
 )
 from planner.cli.exports import Handing, with_export
-from planner.cli.files import OutFile, check_outputs, check_writable, write_all, write_whole
+from planner.cli.files import OutFile, check_outputs, check_writable, write_whole
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.machines.accounts import alike
 from planner.machines.cluster import Cluster
@@ -149,7 +149,8 @@ def plan(
         sequence_parallel=sequence_parallel,
         space=space_of(space),
     )
-    _write(result, out, certificate)
+    export = handing.made(result)
+    handing.write(export, _outputs(result, out, certificate))
 
     text = str(result)
     fields = result_fields(result) | _miss_fields(result)
@@ -157,17 +158,17 @@ def plan(
         reasons = result.why(time_limit_s=seconds(goal.time_limit))
         text = f"{text}\n\n{reasons}"
         fields["why"] = reasons.model_dump(mode="json")
-    answer(format, *with_export(handing, result, text, fields))
+    answer(format, *with_export(handing, export, text, fields))
 
 
-def _write(result: Result, out: Path | None, certificate: Path | None) -> None:
-    """The plan and its certificate, as far as they are wanted: both or none."""
+def _outputs(result: Result, out: Path | None, certificate: Path | None) -> list[OutFile]:
+    """The plan and its certificate, as far as they are wanted."""
     outputs = []
     if out is not None:
         outputs.append(OutFile(out, result.plan.to_json()))
     if certificate is not None:
         outputs.append(OutFile(certificate, result.certificate().to_json(), "--certificate"))
-    write_all(outputs)
+    return outputs
 
 
 def _miss_fields(result: Result) -> dict[str, Any]:
@@ -221,7 +222,9 @@ def disaggregate_pools(
         "decode_topology": result.decode_topology,
     }
     fields = _fields_of_two(result, machines)
-    answer(format, *with_export(handing, result, str(result), fields))
+    export = handing.made(result)
+    handing.write(export)
+    answer(format, *with_export(handing, export, str(result), fields))
 
 
 def _priced_options(goal: Goal, counts: Counts) -> dict[str, Any]:

@@ -215,12 +215,21 @@ def _files(order: Order, wanted: Wanted, starts: list[Start]) -> list[File]:
     for node in nodes:
         here = [start for start in starts if start.node == node]
         name = f"{prefix}start.sh" if order.nodes == 1 else f"{prefix}start-node-{node}.sh"
-        files.append(File(name=name, text=script(heading, here)))
+        placed = [*heading, *_placed(order, node)]
+        files.append(File(name=name, text=script(placed, here)))
     files += [
         File(name=f"{prefix}{name}", text=text) for name, text in wanted.writer.files(order).items()
     ]
     files.append(File(name=f"{prefix}plan.json", text=order.job.plan.to_json() + "\n"))
     return files
+
+
+def _placed(order: Order, node: int) -> list[str]:
+    """Where a script is run, in words that `launches.starts` reads again; one node needs none."""
+    width = order.launch.chips_per_node
+    if width is None or (order.nodes == 1 and node == 0):
+        return []
+    return [f"Node {node}: chips {node * width} to {(node + 1) * width - 1} of the machine."]
 
 
 def _heading(order: Order, wanted: Wanted) -> list[str]:

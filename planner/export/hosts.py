@@ -57,15 +57,3 @@ def seats_of(launch: Launch, chips: tuple[int, ...], *, whole_stages: bool = Fal
 
 def _node(launch: Launch, chip: int) -> int:
     return chip // launch.chips_per_node if launch.chips_per_node else 0
-
-
-def by_attention_rank(launch: Launch, chips: tuple[int, ...]) -> tuple[int, ...]:
-    """The chips of one engine in the order of one that counts attention ranks before stages."""
-    stage, share = launch.stage_ranks, launch.stage_ranks // launch.attention_parallel
-    order = [
-        first + share * attention + rank
-        for attention in range(launch.attention_parallel)
-        for first in range(0, len(chips), stage)
-        for rank in range(share)
-    ]
-    return tuple(chips[number] for number in order)

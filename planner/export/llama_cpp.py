@@ -4,7 +4,7 @@ Cards of other nodes stand before its own in the list that `-ts` counts along, s
 runs where the last stage is.
 """
 
-from planner.errors import InputError
+from planner.errors import InputError, listed
 from planner.export.hosts import Seat, seats_of
 from planner.export.orders import Order, lengths_of, numbered, on_processors, visible
 from planner.export.scripts import Start, Words
@@ -15,6 +15,7 @@ RPC_PORT = 50052
 QUANTISES: tuple[str, ...] = ()
 """It reads formats from its file."""
 CACHES = {"int8": "q8_0", "int4": "q4_0", "fp8": "q8_0", "fp16": "f16", "bf16": "bf16"}
+CACHES |= {name: name for name in ("q8_0", "q4_0", "q4_1", "q5_0", "q5_1")} | {"iq4": "iq4_nl"}
 LEAST_BATCH = 2048
 """Its own default of -b."""
 TYPES = {
@@ -130,8 +131,7 @@ def _cache(launch: Launch) -> list[tuple[str, ...]]:
         return []
     if launch.cache_format not in CACHES:
         raise InputError(
-            f"kv_dtype: llama.cpp keeps no cache in {launch.cache_format}, but in fp16, bf16, int8"
-            " and int4"
+            f"kv_dtype: llama.cpp keeps no cache in {launch.cache_format}, but in {listed(CACHES)}"
         )
     kind = CACHES[launch.cache_format]
     return [("-ctk", kind), ("-ctv", kind)]

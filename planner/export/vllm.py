@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from planner.export.hosts import Seat, by_attention_rank, seats_of
+from planner.export.hosts import Seat, seats_of
 from planner.export.orders import (
     Order,
     asked_of_server,
@@ -16,6 +16,7 @@ from planner.export.orders import (
 )
 from planner.export.scripts import Start, Words, node_address
 from planner.launches.launch import Drafting, Launch
+from planner.launches.ranks import by_attention_rank
 from planner.units import spoken
 
 CUT = "VLLM_PP_LAYER_PARTITION"

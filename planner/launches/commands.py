@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import InputError, shortened
-from planner.launches.launch import EngineName, Launch, Reading, Told
+from planner.launches.gathering import Process, cards_lent, gathered, in_order_of_stages
+from planner.launches.launch import EngineName, Launch, Reading
 from planner.launches.manifests import manifest_in, started_in_manifest
 from planner.launches.options import (
+    MOST_NEAREST,
     Given,
     Table,
     given_in,
@@ -21,12 +23,19 @@ from planner.launches.reading.sglang import sglang_fields
 from planner.launches.reading.tensorrt_llm import tensorrt_llm_fields
 from planner.launches.reading.vllm import vllm_fields
 from planner.launches.shell import MOST_BYTES, Word
-from planner.launches.starts import Started, started_in
-from planner.launches.yaml_text import read_yaml
+from planner.launches.starts import Started, started_on_nodes
 from planner.readers.files import read_text
+from planner.readers.yaml_text import read_yaml
 
-MOST_ALIKE = 72
-"""Commands of one text that are looked at for being replicas."""
+MOST_PROCESSES = 576
+"""Of one text, or scripts of one folder."""
+SCRIPTS = "*start*.sh"
+"""Of an export, as it calls them."""
+MEETING = {
+    "vllm": ("--node-rank", ("--master-addr", "--master-port")),
+    "sglang": ("--node-rank", ("--dist-init-addr",)),
+}
+"""Which node of its engine a process is told that it is, and where they meet."""
 FIELDS: dict[EngineName, Callable[[Heard], dict[str, Any]]] = {
     "vllm": vllm_fields,
     "sglang": sglang_fields,
@@ -37,49 +46,42 @@ FIELDS: dict[EngineName, Callable[[Heard], dict[str, Any]]] = {
 
 def read_command(text: str | Path) -> Reading:
     """What a command starts: a line of a shell, or several; a manifest of Kubernetes or docker
-    compose; or a file that holds one. Nothing is run and nothing fetched; of the disk, only files of
-    options that the command names are read."""
+    compose; a file that holds one; or a folder with the scripts of an export. Nothing is run and
+    nothing fetched; of the disk, only files of options that the command names are read."""
     path = _path_of(text)
-    folder = Path() if path is None else path.parent
-    whole = str(text) if path is None else read_text(path, "a command", most_bytes=MOST_BYTES)
+    whole, folder = (str(text), Path()) if path is None else _text_and_folder(path)
+    if not whole.strip():
+        raise InputError("the command is empty; give one that starts an engine, or a file with one")
     manifest = manifest_in(whole)
-    started = started_in_manifest(manifest) if manifest else started_in(whole)
-    if not started:
+    started = started_in_manifest(manifest) if manifest else started_on_nodes(whole)
+    engines = [one for one in started if not one.lends]
+    if not engines:
         raise InputError(
             f"no engine is started by {shortened(whole)!r}: vllm serve, sglang serve, llama-server,"
             " trtllm-serve, or a manifest with one of them"
         )
-    reading = _reading_of(started[0], folder)
-    if len(started) == 1:
-        return reading
-    alike = _side_by_side(started, folder)
-    if alike is not None:
-        words = "engines alike, each on chips of its own: replicas"
-        told = Told(text=f"{len(started)} commands", words=words)
-        return reading.replace(launch=alike, told=(*reading.told, told))
-    other = Told(
-        text=" and ".join(sorted({one.engine for one in started[1:]})),
-        words=f"started {len(started) - 1} times more: the first command alone is read",
-        taken=False,
-    )
-    return reading.replace(told=(*reading.told, other))
+    lent = cards_lent(one for one in started if one.lends)
+    # Others than the first are looked at only where they may be parts of the same.
+    several = engines if len(engines) <= MOST_PROCESSES else engines[:1]
+    # What is said of options is said of the first; to look for nearest names takes longest.
+    first = _process_of(several[0], folder, lent)
+    others = [_process_of(one, folder, lent, most_nearest=0) for one in several[1:]]
+    return gathered([first, *others])
 
 
-def _side_by_side(started: list[Started], folder: Path) -> Launch | None:
-    """One launch of engines that are alike but for the chips that they are given; None: they are
-    not, or nothing says that they have chips of their own."""
-    if len(started) > MOST_ALIKE:
-        return None
-    launches = [_reading_of(one, folder).launch for one in started]
-    first = launches[0]
-    devices = [chips for one in launches for chips in one.devices or ()]
-    is_placed = all(one.devices is not None for one in launches)
-    seen = [chip for chips in devices for chip in chips]
-    if not is_placed or len(set(seen)) != len(seen):
-        return None
-    if any(one.replace(devices=first.devices) != first for one in launches):
-        return None
-    return first.replace(replicas=len(devices), devices=tuple(devices))
+def _text_and_folder(path: Path) -> tuple[str, Path]:
+    """The text of a file, or of all scripts of a folder, and where the files lie that it names."""
+    if not path.is_dir():
+        return read_text(path, "a command", most_bytes=MOST_BYTES), path.parent
+    scripts = sorted(path.glob(SCRIPTS), key=lambda one: (len(one.name), one.name))
+    if not scripts:
+        raise InputError(
+            f"{shortened(path)} is a folder without scripts of an export ({SCRIPTS}); name a file"
+        )
+    if len(scripts) > MOST_PROCESSES:
+        raise InputError(f"{shortened(path)} has {len(scripts)} scripts; name one of them")
+    texts = [read_text(one, "a command", most_bytes=MOST_BYTES) for one in scripts]
+    return "\n".join(texts), path
 
 
 def _path_of(text: str | Path) -> Path | None:
@@ -90,27 +92,46 @@ def _path_of(text: str | Path) -> Path | None:
     if not stripped or len(stripped) > 1000 or any(letter in stripped for letter in " \n\t"):
         return None
     try:
-        return Path(stripped) if Path(stripped).is_file() else None
+        return Path(stripped) if Path(stripped).exists() else None
     except (OSError, ValueError):
         return None
 
 
-def _reading_of(started: Started, folder: Path) -> Reading:
+def _process_of(
+    started: Started, folder: Path, lent: dict[str, int], *, most_nearest: int = MOST_NEAREST
+) -> Process:
     table = option_table(started.engine)
-    given = _given(started, table, folder)
-    heard = Heard(given, started.known, nodes=started.nodes)
+    given = _given(started, table, folder, most_nearest)
+    heard = Heard(
+        given,
+        started.known,
+        nodes=started.nodes,
+        node=started.place,
+        hosts=started.hosts,
+        lent=lent,
+    )
     fields = FIELDS[started.engine](heard)
     launch = Launch(engine=started.engine, version=table.version, **fields)
-    launch = _as_started(launch, started)
+    launch = _as_started(in_order_of_stages(launch), started)
     if not launch.model:
         given.asked.append("the command names no model; say which with --model")
-    return Reading(launch=launch, told=given.lines(), asked=tuple(given.asked))
+    reading = Reading(launch=launch, told=given.lines(), asked=tuple(given.asked))
+    if started.engine not in MEETING:
+        return Process(reading)
+    rank, meeting = MEETING[started.engine]
+    return Process(
+        reading,
+        nodes=heard.nodes,
+        rank=given.whole(rank, least=0),
+        meeting=":".join(given.text(name) for name in meeting),
+        here=None if started.place is None else heard.here,
+    )
 
 
-def _given(started: Started, table: Table, folder: Path) -> Given:
+def _given(started: Started, table: Table, folder: Path, most_nearest: int) -> Given:
     """What the engine is told, by its file of options too."""
     stated = list(words_of_variables(started.known, table))
-    given = given_in([*stated, *started.words], table)
+    given = given_in([*stated, *started.words], table, most_nearest=most_nearest)
     if table.named("--config") is None:
         return given
     path = given.value("--config")
@@ -123,7 +144,7 @@ def _given(started: Started, table: Table, folder: Path) -> Given:
             " the command"
         )
         return given
-    documents = read_yaml(text, shortened(path))
+    documents = read_yaml(text, path, most_bytes=MOST_BYTES)
     fields = documents[0] if documents else None
     if fields is None:
         return given
@@ -132,7 +153,7 @@ def _given(started: Started, table: Table, folder: Path) -> Given:
     words = list(words_of_file(fields, table))
     # What comes last counts: for TensorRT-LLM the file, for others the command.
     every = [*started.words, *words] if table.keys else [*_behind_model(started.words, words)]
-    return given_in(every, table)
+    return given_in(every, table, most_nearest=most_nearest)
 
 
 def _behind_model(words: list[Word], more: list[Word]) -> list[Word]:

@@ -15,6 +15,7 @@ from planner.answers.results import Disaggregation, Result
 from planner.catalogue import load_model, load_software, model_names
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed, shortened
 from planner.launches.launch import Drafting, EngineName, Launch, Role
+from planner.launches.models import names_on_hub
 from planner.machines.software import Software
 from planner.machines.topology import Topology
 from planner.models.graph import ENDS, ModelGraph
@@ -57,8 +58,6 @@ TRAYS = {72: 4}
 and MI450 are made of trays of four."""
 Nearest = Callable[[Topology, EngineName], str]
 """Says, for a refusal, what an engine can be started with in place of a plan."""
-HUB_NAME = re.compile(r"\bconfig\.json of ([\w.-]+/[\w.-]*[\w-])")
-"""As the rows of the catalogue name where their figures come from."""
 STORED_IN = re.compile(r"-(bf16|fp16|fp8|nvfp4|mxfp4|int4|int8)\Z", re.IGNORECASE)
 """As names of checkpoints end that say their format."""
 
@@ -226,6 +225,8 @@ def launch_of(
     plan, software = job.plan, job.software
     first = plan.stages[0]
     share = math.ceil(job.score.batch_size / plan.replicas)
+    # Engines count sequences by attention rank, and each rank takes as many.
+    on_rank = math.ceil(share / first.attention_parallel)
     return Launch(
         engine=engine,
         version=version,
@@ -242,7 +243,7 @@ def launch_of(
         chips_per_node=chips_per_node or node_chips(job.topology),
         weight_format=_weights(job.graph),
         cache_format=_cache(job.graph),
-        most_sequences=max(1, share),
+        most_sequences=max(1, on_rank) * first.attention_parallel,
         context_tokens=_context(job),
         chunk_tokens=max(1, int(software.prefill_chunk_tokens)),
         memory_share=software.usable_memory_fraction,
@@ -318,14 +319,14 @@ def _cache(graph: ModelGraph) -> str | None:
 
 def hub_name(graph: ModelGraph, engine: EngineName) -> str:
     """The name on the hub that the model's figures come from; InputError: nobody said it."""
-    found = HUB_NAME.search(graph.source)
-    if found is None or engine == "llama.cpp" or _is_in_another_format(found[1], graph):
+    found = next(names_on_hub(graph.source), None)
+    if found is None or engine == "llama.cpp" or _is_in_another_format(found, graph):
         what = "a file.gguf" if engine == "llama.cpp" else "a name on a hub, or a folder"
         raise InputError(
             f"model: {engine} must be told where {shortened(graph.name)} is to be read from; give"
             f" model= (--model-path) {what}"
         )
-    return found[1]
+    return found
 
 
 def _is_in_another_format(name: str, graph: ModelGraph) -> bool:
@@ -353,10 +354,12 @@ def _drafting(workload: Workload, engine: EngineName, draft: str | None) -> Draf
 
 def _draft_name(graph: ModelGraph | None, kind: str, engine: EngineName) -> str:
     """The draft model's own name on the hub; a head that is one layer of the model has none."""
-    found = None if graph is None or kind != "draft-model" else HUB_NAME.search(graph.source)
+    found = (
+        None if graph is None or kind != "draft-model" else next(names_on_hub(graph.source), None)
+    )
     if found is None or engine == "llama.cpp":
         raise InputError(
             f"draft: {engine} must be told where the {kind} model is to be read from; give draft="
             " (--draft-path)"
         )
-    return found[1]
+    return found

@@ -19,7 +19,10 @@ from planner.errors import (
 from planner.launches.launch import Launch
 from planner.models.graph import ModelGraph
 
-ON_THE_HUB = re.compile(r"(?:config|params)\.json of ([\w.-]+/[\w.-]+)((?: and [\w.-]+/[\w.-]+)*)")
+ON_THE_HUB = re.compile(
+    r"\b(?:config|params)\.json of ([\w.-]+/[\w.-]*[\w-])((?: and [\w.-]+/[\w.-]*[\w-])*)"
+)
+"""As the rows of the catalogue name where their figures come from."""
 VARIANTS = (
     re.compile(r"instruct|it|chat|base|hf|thinking|reasoning|preview|exp|sft|dpo|bf16|fp16|gguf"),
     re.compile(r"unsloth|ud|bnb|dynamic|quantized|text|generation|v\d+(\.\d+)?|\d{4}|\d{6}"),
@@ -64,10 +67,8 @@ USUAL_GGUF = "q4_k_m"
 SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 PLAIN = ("bf16", "fp16", "fp32")
 IN_BLOCKS = {"qwen": 128}
-"""Weights that share a scale, of 8-bit checkpoints by their owner on the hub [1].
-
-[1] Cards of Qwen3's FP8 checkpoints: "fine-grained fp8 quantization with block size of 128".
-"""
+"""Weights that share a scale, of 8-bit checkpoints by their owner on the hub: that of Qwen3's FP8
+checkpoints, as their cards have it in words of their own."""
 
 
 class Modelled(NamedTuple):
@@ -197,7 +198,7 @@ def _known_names() -> dict[str, str]:
     known: dict[str, str] = {}
     for entry, fields in catalogue.model_table().items():
         for name in (
-            *_of_the_hub(str(fields.get("source", ""))),
+            *names_on_hub(str(fields.get("source", ""))),
             *fields.get("aliases", ()),
             entry,
         ):
@@ -205,9 +206,9 @@ def _known_names() -> dict[str, str]:
     return known
 
 
-def _of_the_hub(source: str) -> Iterator[str]:
-    """Names on the hub whose config a row states."""
+def names_on_hub(source: str) -> Iterator[str]:
+    """Names on the hub whose config a row of the catalogue states."""
     for match in ON_THE_HUB.finditer(source):
         if "memory" not in source[: match.start()]:
             yield match[1]
-            yield from re.findall(r"[\w.-]+/[\w.-]+", match[2])
+            yield from re.findall(r"[\w.-]+/[\w.-]*[\w-]", match[2])

@@ -119,6 +119,8 @@ class Given:
     """Words that belong to no option."""
     told: list[Told] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    most_nearest: int = MOST_NEAREST
+    """Of unknown options, as many are told with the nearest names."""
 
     def value(self, name: str) -> Any:
         """Of an option, by any of its names; None: it is not given."""
@@ -181,9 +183,9 @@ def _of_any(table: Table, name: str, words: Mapping[str, str]) -> str | None:
     return next((words[one] for one in names if one in words), None)
 
 
-def given_in(words: Sequence[Word], table: Table) -> Given:
+def given_in(words: Sequence[Word], table: Table, *, most_nearest: int = MOST_NEAREST) -> Given:
     """What the words after the name of a program tell it, as its own parser would have it."""
-    given = Given(table)
+    given = Given(table, most_nearest=most_nearest)
     nested: dict[str, dict[str, Any]] = {}
     at = 0
     while at < len(words):
@@ -274,7 +276,7 @@ def _pass_over(
         sentence = f"left out: in {engine} it may be {listed(begun[:4], 'or')}; write it out"
     else:
         sentence = f"left out: {engine} has no option {shortened(name)}"
-        if len(given.told) < MOST_NEAREST:
+        if len(given.told) < given.most_nearest:
             near = nearest_names(name, [one for one in every if one.startswith("--")])
             sentence += f"; nearest are {listed(near, 'or')}"
     given.told.append(Told(text=shortened(text, 80), words=sentence, taken=False))

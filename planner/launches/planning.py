@@ -9,6 +9,8 @@ from planner.errors import InputError, listed, shortened
 from planner.launches.cuts import cut_by_shares, own_cut
 from planner.launches.launch import Drafting, Launch
 from planner.launches.models import Modelled, model_of
+from planner.launches.ranks import by_attention_rank
+from planner.launches.shares import told_share
 from planner.machines.software import Software
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
@@ -19,9 +21,6 @@ from planner.space.offloading import fitted_by_engine
 from planner.workload import Speculation, Workload
 
 MANY = 10_000_000
-BUFFERS = 0.07
-"""Of a chip's memory, what SGLang keeps beside weights and caches, which its share counts alone: our
-guess, from its own default."""
 
 
 class Planned(NamedTuple):
@@ -56,10 +55,12 @@ def planned(launch: Launch, graph: ModelGraph, topology: Topology, workload: Wor
             f"the command takes {launch.chips} chips, and {topology.name} has {topology.chips};"
             f" give --chips {launch.chips}, or another machine"
         )
-    told = told_machine(launch, graph, topology)
+    told = told_machine(launch, topology)
     load, more = told_load(launch, graph, workload)
     plan, placed = plan_of(launch, graph, told)
     plan = _in_flight(plan, told, load)
+    share = told_share(launch, plan, graph, told, load)
+    told = told if share is None else told.with_usable_memory(share)
     return Planned(plan, told, load, (*remarks, *more, *placed), context_faults(launch, workload))
 
 
@@ -101,7 +102,7 @@ def _as_replicas(launch: Launch) -> Launch:
     devices = launch.devices
     if devices is not None:
         width = launch.replica_chips // ranks
-        seen = [chip for chips in devices for chip in chips]
+        seen = [chip for chips in devices for chip in by_attention_rank(launch, chips)]
         devices = tuple(tuple(seen[at : at + width]) for at in range(0, len(seen), width))
     return launch.replace(
         attention_parallel=1,
@@ -111,17 +112,9 @@ def _as_replicas(launch: Launch) -> Launch:
     )
 
 
-def told_machine(launch: Launch, graph: ModelGraph, topology: Topology) -> Topology:
-    """The machine whose engine is started with the launch's limits."""
-    share = launch.memory_share
-    if share is not None and launch.engine == "sglang":
-        share = min(1.0, share + BUFFERS)
-    if launch.cache_share is not None:
-        weights = graph.weight_bytes / (launch.stage_ranks * launch.pipeline_parallel)
-        held = min(1.0, weights / topology.chip.memory[0].capacity_bytes)
-        share = held + launch.cache_share * (1.0 - held)
-    if share is not None:
-        topology = topology.with_usable_memory(share)
+def told_machine(launch: Launch, topology: Topology) -> Topology:
+    """The machine whose engine is started with the launch's limits, but for its share of memory,
+    which some engines count so that only the plan tells it."""
     return topology.replace(software=_told_software(launch, topology.software))
 
 
@@ -260,7 +253,7 @@ def _placed(launch: Launch) -> tuple[list[int], tuple[str, ...]]:
                 f"chips {listed(chips)} are not neighbours in order: priced on the machine's first"
             )
             return plain, (f"{words}, which is the same where a fabric joins all chips alike",)
-    return [chips[0] for chips in launch.devices], _strided(launch)
+    return [chips[0] for chips in launch.devices], ()
 
 
 def _strided(launch: Launch) -> tuple[str, ...]:

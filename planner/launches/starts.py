@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from planner.errors import InputError
 from planner.launches.launch import EngineName
@@ -25,7 +26,11 @@ PROGRAMS: dict[str, EngineName] = {
     "llama-server.exe": "llama.cpp",
     "llama-cli.exe": "llama.cpp",
     "trtllm-serve": "tensorrt-llm",
+    "rpc-server": "llama.cpp",
 }
+HELPERS = ("rpc-server",)
+"""Programs that lend an engine the cards of their host."""
+MPI = ("mpirun", "mpiexec")
 WITH_SERVE = ("vllm", "sglang")
 """Programs that serve only when they are told to."""
 IMAGES: dict[str, EngineName] = {
@@ -43,6 +48,29 @@ RUNNERS = ("docker", "podman", "nerdctl")
 GPUS = re.compile(r"device=\"?([\d,]+)")
 MOST_NESTED = 4
 """Of shells that start shells."""
+PLACE = re.compile(r"^# Node (\d{1,7}): chips (\d{1,7}) to (\d{1,7}) of the machine\.$", re.M)
+"""As scripts of an export say where they are run."""
+ADDRESS = re.compile(r"\bNODE_(\d{1,7})\b")
+"""Variables that stand there for the addresses of nodes."""
+
+
+class Place(NamedTuple):
+    """A node of a machine, as a script says where it is run."""
+
+    node: int
+    first_chip: int
+    chips: int
+
+
+def address_of(node: int) -> str:
+    """What stands for a node's address where nobody said it."""
+    return f"node-{node}"
+
+
+def node_of(address: str) -> int | None:
+    """The way back; None: it is an address that somebody said."""
+    found = re.fullmatch(r"node-(\d{1,7})", address)
+    return int(found[1]) if found else None
 
 
 @dataclass(slots=True)
@@ -61,6 +89,31 @@ class Started:
     """That one engine runs on, where what starts it says so."""
     node_chips: int | None = None
     """That it is given on each node, where what starts it says so."""
+    lends: bool = False
+    """Whether it is a helper, which lends an engine cards."""
+    hosts: tuple[tuple[str, int], ...] = ()
+    """Addresses of nodes with their ranks, as MPI is told them."""
+    place: Place | None = None
+
+
+def started_on_nodes(text: str) -> list[Started]:
+    """All engines that a text starts: a command, or scripts of an export one after another, each of
+    which says on which node it is run."""
+    places = [_place(match) for match in PLACE.finditer(text)]
+    if not places:
+        return started_in(text)
+    addresses = {f"NODE_{node}": address_of(int(node)) for node in ADDRESS.findall(text)}
+    found = []
+    for place, part in zip(places, PLACE.split(text)[4::4], strict=True):
+        for one in started_in(part, addresses):
+            one.place = place
+            found.append(one)
+    return found
+
+
+def _place(match: "re.Match[str]") -> Place:
+    node, first, last = (int(number) for number in match.groups())
+    return Place(node, first, max(1, last - first + 1))
 
 
 def started_in(text: str, known: Mapping[str, str] | None = None, depth: int = 0) -> list[Started]:
@@ -93,7 +146,10 @@ def started_by(words: Sequence[Word], known: Mapping[str, str], depth: int = 0) 
         return []
     engine, first = start
     environment = {**known, **_container_environment(texts[:first])}
-    return [Started(engine, list(words[first:]), environment)]
+    made = Started(engine, list(words[first:]), environment)
+    made.lends = texts[first - 1].rpartition("/")[2] in HELPERS
+    made.hosts = _hosts(texts[:first])
+    return [made]
 
 
 def _keep_document(statement: Statement, known: Mapping[str, str], files: dict[str, str]) -> None:
@@ -159,6 +215,18 @@ def _refuse_other(program: str, following: str) -> None:
         raise InputError(
             f"trtllm-serve {following} is not read; give the command of one of its servers"
         )
+
+
+def _hosts(texts: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """Nodes that MPI starts ranks on."""
+    if not any(text.rpartition("/")[2] in MPI for text in texts):
+        return ()
+    stated = next((value for name, value in _pairs(texts) if name in ("--host", "-H")), "")
+    pairs = [one.partition(":") for one in stated.split(",") if one]
+    return tuple(
+        (address, int(ranks) if re.fullmatch(r"[1-9]\d{0,6}", ranks) else 1)
+        for address, _, ranks in pairs
+    )
 
 
 def _image_in(texts: Sequence[str]) -> tuple[EngineName, int] | None:

@@ -81,8 +81,9 @@ def read_text(path: Path, what: str, *, most_bytes: int = MOST_BYTES) -> str:
         held = b"" if size > most_bytes else stream.read(most_bytes + 1)
         found = max(size, len(held))
     if found > most_bytes:
+        power, unit = (2**20, "MiB") if most_bytes >= 2**20 else (2**10, "KiB")
         raise InputError(
-            f"{path} has {found / 2**20:.3g} MiB; {what} has at most {most_bytes / 2**20:.3g}"
+            f"{path} has {found / power:.3g} {unit}; {what} has at most {most_bytes / power:.3g}"
         )
     return text_of(held, path, what)
 

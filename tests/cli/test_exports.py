@@ -35,7 +35,7 @@ def test_files_are_written_and_the_plan_is_priced_again_from_its_own(run, tmp_pa
 def test_where_one_file_cannot_be_written_none_is(run, tmp_path):
     (tmp_path / "benchmark.sh").mkdir()
     answer = run("plan", *SMALL, "--export", "vllm", "--export-to", tmp_path)
-    assert "benchmark.sh is a folder there" in refused(answer, 2)
+    assert "benchmark.sh is a folder" in refused(answer, 2)
     assert [one.name for one in tmp_path.iterdir()] == ["benchmark.sh"]
 
 
@@ -64,3 +64,18 @@ def test_pools_are_handed_on_too(run):
     text = run(*asked, "--rate", "1", "--minimize", "tpot_s", "--export", "sglang").out
     assert "--disaggregation-mode prefill" in text
     assert "--pd-disaggregation" in text
+
+
+def test_where_an_export_is_refused_nothing_is_written_beside_it(run, tmp_path):
+    plan, folder = tmp_path / "plan.json", tmp_path / "out"
+    asked = ("plan", "qwen3-0.6b", "hgx-h100", "--chips", "1", "--batch", "1", "--out", plan)
+    sentence = refused(run(*asked, "--export", "llama.cpp", "--export-to", folder), 2)
+    assert "llama.cpp must be told where" in sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_for_chips_that_the_engine_does_not_run_on_is_refused(run, tmp_path):
+    asked = ("plan", "qwen3-0.6b", "tpu-v5e", "--chips", "1")
+    answer = run(*asked, "--export", "vllm", "--export-to", tmp_path / "out")
+    assert "vllm does not run on" in refused(answer, 2)
+    assert list(tmp_path.iterdir()) == []

@@ -121,3 +121,30 @@ def test_what_is_no_path_is_refused_in_a_sentence(tmp_path):
     for name in ("a\0b", "x" * 5000):
         with pytest.raises(pl.InputError, match=r"--out .* cannot be written"):
             files.check_writable(tmp_path / name)
+
+
+def test_a_folder_gets_all_files_or_none_and_goes_again_where_it_was_made(tmp_path, monkeypatch):
+    whole = files._written_beside
+    texts = {"start.sh": "exit\n", "plan.json": "{}\n"}
+    files.write_folder(tmp_path / "good", texts, "--export-to")
+    made = {one.name: one for one in (tmp_path / "good").iterdir()}
+    assert {name: one.read_text(encoding="utf-8") for name, one in made.items()} == texts
+    assert [name for name, one in made.items() if os.access(one, os.X_OK)] == ["start.sh"]
+
+    def second_fails(one):
+        if one.path.name == "plan.json":
+            raise OSError(28, "No space left on device")
+        return whole(one)
+
+    monkeypatch.setattr(files, "_written_beside", second_fails)
+    with pytest.raises(
+        pl.InputError, match=r"--export-to .*plan\.json cannot be written: No space"
+    ):
+        files.write_folder(tmp_path / "bad", texts, "--export-to")
+    assert [one.name for one in tmp_path.iterdir()] == ["good"]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000])
+def test_what_is_no_folder_is_refused_in_a_sentence(tmp_path, name):
+    with pytest.raises(pl.InputError, match=r"--export-to .* cannot be written"):
+        files.check_folder(tmp_path / name, "--export-to")

@@ -1,4 +1,4 @@
-from planner.export.hosts import Seat, by_attention_rank, devices_of, node_count, nodes_of, seats_of
+from planner.export.hosts import Seat, devices_of, node_count, nodes_of, seats_of
 from planner.launches.launch import Launch
 
 
@@ -32,12 +32,6 @@ def test_stages_are_not_torn_where_the_engine_wants_them_whole():
 def test_a_tensor_group_is_shared_out_over_whole_nodes():
     one = launch(tensor_parallel=8, pipeline_parallel=3, chips_per_node=6)
     assert {len(seat.chips) for seat in seats_of(one, tuple(range(24)))} == {2}
-
-
-def test_attention_ranks_may_count_before_stages():
-    one = launch(tensor_parallel=2, attention_parallel=2, pipeline_parallel=2)
-    # Stage 0: attention ranks (0 1) (2 3); stage 1: (4 5) (6 7).
-    assert by_attention_rank(one, tuple(range(8))) == (0, 1, 4, 5, 2, 3, 6, 7)
 
 
 def test_chips_that_nobody_named_are_the_first():

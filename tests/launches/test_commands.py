@@ -1,6 +1,7 @@
 """What commands start: those of public pages, held against what they come to by hand; and what is
 said of those that are wrong."""
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from planner.errors import InputError
 from planner.launches.commands import read_command
 from planner.launches.launch import Launch
+from planner.launches.ranks import by_stage
 
 PUBLIC = tomllib.loads(
     (Path(__file__).parents[1] / "data" / "commands.toml").read_text(encoding="utf-8")
@@ -87,7 +89,7 @@ def test_a_file_of_options_that_is_not_here_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no engine is started"),
+        ("", "the command is empty"),
         ("ls -l", "no engine is started"),
         ("vllm bench serve --model m", "no engine is started"),
         ("vllm serve m -tp 0", "at least 1"),
@@ -134,7 +136,39 @@ def test_degrees_that_are_written_as_a_command_are_read_as_they_were(
     launch = read_command(text + (f" {flag}={most}" if most else "")).launch
     assert (launch.tensor_parallel, launch.pipeline_parallel) == (tensor, stages)
     assert launch.attention_parallel == attention
-    assert launch.devices == (tuple(range(first, first + needed)),)
+    seen_by_stage = tuple(range(first, first + needed))
+    assert launch.devices == (
+        by_stage(launch, seen_by_stage) if engine == "vllm" else seen_by_stage,
+    )
     assert launch.layers == (tuple(map(int, layers.split(","))) if cut else None)
-    each = attention if engine == "vllm" else 1
-    assert launch.most_sequences == (most and most * each)
+    in_all = most if engine == "vllm" or not most else max(1, most // attention)
+    assert launch.most_sequences == (in_all and in_all * attention)
+
+
+def test_what_is_no_file_of_a_command_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    large = tmp_path / "large.sh"
+    large.write_text("#" * 100_000, encoding="utf-8")
+    with pytest.raises(InputError, match="has 98 KiB; a command has less than 64"):
+        read_command(str(large))
+    with pytest.raises(InputError, match="is a folder without scripts of an export"):
+        read_command(tmp_path)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match="is a pipe or a device"):
+        read_command(str(pipe))
+
+
+@pytest.mark.parametrize(
+    "text", ["cat <<E\n" * 2000 + "E\n", "cat " + "<<E " * 2000, "x<<E\n" + "a\n" * 9000]
+)
+def test_here_documents_without_end_are_read_once(text: str) -> None:
+    with pytest.raises(InputError, match="no engine is started"):
+        read_command(text)
+
+
+def test_scripts_of_a_folder_are_read_together(tmp_path: Path) -> None:
+    for node in (0, 1):
+        place = f"# Node {node}: chips {2 * node} to {2 * node + 1} of the machine."
+        text = f"{place}\nCUDA_VISIBLE_DEVICES=0,1 vllm serve m -tp 2\n"
+        (tmp_path / f"start-node-{node}.sh").write_text(text, encoding="utf-8")
+    assert read_command(tmp_path).launch.devices == ((0, 1), (2, 3))

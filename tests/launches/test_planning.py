@@ -105,17 +105,9 @@ def test_layers_that_stay_off_the_cards_are_the_first(llama: ModelGraph) -> None
 
 
 def test_the_engine_is_started_with_the_limits_that_it_is_told(llama: ModelGraph) -> None:
-    told = launch(memory_share=0.5, most_sequences=64, chunk_tokens=2048, attention_parallel=4)
-    software = told_machine(told, llama, machine()).software
-    assert software.usable_memory_fraction == 0.5
+    told = launch(most_sequences=64, chunk_tokens=2048, attention_parallel=4)
+    software = told_machine(told, machine()).software
     assert (software.most_sequences, software.prefill_chunk_tokens) == (16, 2048)
-
-
-def test_a_share_for_caches_is_one_of_what_weights_leave(llama: ModelGraph) -> None:
-    told = launch(engine="tensorrt-llm", cache_share=0.5)
-    held = llama.weight_bytes / machine().chip.memory[0].capacity_bytes
-    found = told_machine(told, llama, machine("tensorrt-llm")).software.usable_memory_fraction
-    assert found == pytest.approx(0.5 + held / 2)
 
 
 def test_drafts_and_roles_are_the_loads(llama: ModelGraph) -> None:

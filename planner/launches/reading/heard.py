@@ -8,10 +8,13 @@ from typing import Any
 from planner.errors import InputError, listed, shortened
 from planner.launches.launch import Told
 from planner.launches.options import Given
+from planner.launches.starts import Place
 
 NUMBERS = re.compile(r"\d+(\s*,\s*\d+)*")
 VISIBLE = (
     "CUDA_VISIBLE_DEVICES",
+    "ZE_AFFINITY_MASK",
+    "HABANA_VISIBLE_MODULES",
     "HIP_VISIBLE_DEVICES",
     "ROCR_VISIBLE_DEVICES",
     "NVIDIA_VISIBLE_DEVICES",
@@ -96,6 +99,14 @@ class Heard:
     """Variables of its environment."""
     nodes: int = 1
     """Of one engine, where what starts it says so."""
+    node: Place | None = None
+    """Where it is started, where its script says so."""
+    hosts: tuple[tuple[str, int], ...] = ()
+    """Addresses of the nodes of one engine with their ranks, where MPI is told them."""
+    lent: Mapping[str, int] = field(default_factory=dict)
+    """Cards of other hosts by the address that lends them, where the text says which."""
+    here: tuple[int, ...] | None = None
+    """The chips of this node, of an engine that reaches over several."""
     fields: dict[str, Any] = field(default_factory=dict)
     """Of a launch."""
 
@@ -149,11 +160,13 @@ class Heard:
         self.note(f"{variable}={stated}", "layers of each stage")
 
     def visible(self) -> tuple[int, ...] | None:
-        """Chips by number that the engine sees; None: all, or as names that say no place."""
+        """Chips by their number in the machine that the engine sees; None: all, or as names that say
+        no place."""
+        first = 0 if self.node is None else self.node.first_chip
         for name in VISIBLE:
             stated = self.known.get(name, "").strip()
             if NUMBERS.fullmatch(stated):
-                return tuple(int(one) for one in stated.split(","))
+                return tuple(first + int(one) for one in stated.split(","))
             if stated and stated not in ("all", "void"):
                 self.note(f"{name}={stated}", "names of chips that say nothing of their place")
         return None
@@ -170,6 +183,7 @@ class Heard:
                 )
             seen = tuple(picked if seen is None else [seen[one] for one in picked])
         if seen is None or self.nodes > 1:
+            self.here = seen
             return
         needed = replica_chips * replicas
         if len(seen) < needed:
@@ -188,7 +202,9 @@ class Heard:
         """How many chips of a node an engine of several takes."""
         self.nodes = max(self.nodes, self.given.whole(name) or 1)
         chips = self.fields.get("chips_of_engine", 1)
-        if self.nodes > 1 and chips % self.nodes == 0:
+        if self.node is not None:
+            self.fields["chips_per_node"] = self.node.chips
+        elif self.nodes > 1 and chips % self.nodes == 0:
             self.fields["chips_per_node"] = chips // self.nodes
 
 

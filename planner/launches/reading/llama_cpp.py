@@ -12,6 +12,9 @@ CARDS = ("CUDA", "ROCM", "HIP", "VULKAN", "SYCL", "METAL", "GPU")
 DRAFTS = {"draft": "draft-model", "eagle3": "eagle3", "draft-simple": "draft-model"}
 DRAFTS |= {"mtp": "mtp", "draft-mtp": "mtp", "draft-eagle3": "eagle3"}
 
+NAMED = ("draft-model", "eagle3")
+"""Kinds of drafts that a file of their own makes."""
+
 
 def llama_cpp_fields(heard: Heard) -> dict[str, Any]:
     """Fields of a launch. No degrees are told: it takes all cards that it sees, as stages by
@@ -52,18 +55,19 @@ def _spread(heard: Heard) -> None:
         raise InputError(
             f"--split-mode must be none, layer, row or tensor, not {shortened(mode)!r}"
         )
-    seen = _cards(heard)
+    seen = _with_lent(heard, _cards(heard))
     if mode == "none":
         card = given.whole("--main-gpu", least=0) or 0
         if seen is not None and card < len(seen):
-            card = seen[card]
+            card = seen[card] or 0
         heard.fields["devices"] = ((card,),)
         return
     if seen is None:
         heard.fields["spread"] = "stages" if mode == "layer" else "tensor"
     else:
         degree = "pipeline_parallel" if mode == "layer" else "tensor_parallel"
-        heard.fields |= {degree: len(seen), "devices": (seen,)}
+        is_placed = None not in seen
+        heard.fields |= {degree: len(seen), "devices": (seen,) if is_placed else None}
     _shares(heard, seen, mode)
 
 
@@ -92,7 +96,27 @@ def _cards(heard: Heard) -> tuple[int, ...] | None:
     return taken
 
 
-def _shares(heard: Heard, seen: tuple[int, ...] | None, mode: str) -> None:
+def _with_lent(heard: Heard, seen: tuple[int, ...] | None) -> tuple[int | None, ...] | None:
+    """With the cards of other hosts, which stand before its own [1]: a card for each address, by
+    number where the text says which it lends.
+
+    [1] `llama_model_load_from_file_impl` of llama.cpp.
+    """
+    stated = heard.given.value("--rpc")
+    if not stated:
+        return seen
+    addresses = [one.strip() for one in stated.split(",") if one.strip()]
+    if seen is None:
+        heard.given.passed_over(
+            "--rpc",
+            "how many cards its own host has is not told: all of the machine are priced; set"
+            " CUDA_VISIBLE_DEVICES",
+        )
+        return None
+    return (*(heard.lent.get(one) for one in addresses), *seen)
+
+
+def _shares(heard: Heard, seen: tuple[int | None, ...] | None, mode: str) -> None:
     stated = heard.given.value("--tensor-split")
     if stated is None:
         return
@@ -151,8 +175,9 @@ def _drafts(heard: Heard) -> None:
     if kind is None:
         given.passed_over("--spec-type", f"drafts by {shortened(stated)} are not priced")
         return
-    tokens = given.whole("--spec-draft-n-max")
+    name = "--spec-ngram-simple-size-m" if stated == "ngram-simple" else "--spec-draft-n-max"
+    tokens = given.whole(name)
     if tokens is None:
         tokens = 3
-        heard.note("--spec-draft-n-max", "not told: 3 drafted tokens are priced")
-    heard.fields["drafting"] = drafted(kind, tokens, model if kind == "draft-model" else "")
+        heard.note(name, "not told: 3 drafted tokens are priced")
+    heard.fields["drafting"] = drafted(kind, tokens, model if kind in NAMED else "")

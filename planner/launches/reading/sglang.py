@@ -27,10 +27,15 @@ def sglang_fields(heard: Heard) -> dict[str, Any]:
     heard.full_precision("--dtype")
     heard.cache("--kv-cache-dtype")
 
-    fields["most_sequences"] = given.whole("--max-running-requests")
+    most = given.whole("--max-running-requests")
     fields["context_tokens"] = given.whole("--context-length")
     chunk = given.value("--chunked-prefill-size")
-    fields["chunk_tokens"] = None if chunk == -1 else given.whole("--chunked-prefill-size")
+    whole = None if chunk == -1 else given.whole("--chunked-prefill-size")
+    # It shares chunk and sequences out over the attention ranks, rounded down (parallel_hook,
+    # kv_cache_configurator of 0.5.23).
+    ranks = fields["attention_parallel"]
+    fields["chunk_tokens"] = None if whole is None else max(1, whole // ranks)
+    fields["most_sequences"] = None if most is None else max(1, most // ranks) * ranks
     fields["memory_share"] = given.share("--mem-fraction-static")
     fields["prefix_caching"] = False if given.value("--disable-radix-cache") else None
     fields["eager"] = bool(given.value("--disable-cuda-graph"))
@@ -110,7 +115,9 @@ def _drafts(heard: Heard) -> None:
         kind = "eagle"
     tokens = given.whole("--speculative-num-steps")
     if kind == "ngram":
-        tokens = given.whole("--speculative-num-draft-tokens") or tokens
+        # The root of its tree of drafts is the token that the pass itself yields.
+        tree = given.whole("--speculative-num-draft-tokens", least=2)
+        tokens = tokens if tree is None else tree - 1
     if tokens is None:
         tokens = DRAFT_STEPS
         heard.note(

@@ -4,6 +4,7 @@ from typing import Any
 
 from planner.errors import InputError, shortened
 from planner.launches.reading.heard import Heard, drafted
+from planner.launches.starts import node_of
 
 DECODING = {"MTP": "mtp", "Eagle": "eagle3", "Eagle3": "eagle3", "NGram": "ngram"}
 DECODING |= {"DraftTarget": "draft-model", "Draft_Target": "draft-model"}
@@ -19,7 +20,9 @@ def tensorrt_llm_fields(heard: Heard) -> dict[str, Any]:
         heard.note(word, "no option's value; trtllm-serve refuses it")
     _degrees(heard)
     _cut(heard)
-    heard.place(fields.pop("chips_of_engine"))
+    chips = fields.pop("chips_of_engine")
+    heard.place(chips)
+    _place_over_nodes(heard, chips)
     heard.weights("--quant_config.quant_algo")
     heard.full_precision("--dtype")
     heard.cache("--kv_cache_config.dtype")
@@ -57,10 +60,27 @@ def _degrees(heard: Heard) -> None:
         "pipeline_parallel": stages,
         "sequence_parallel": tokens,
         "expert_parallel": experts,
-        "chips_per_node": per_node,
+        "chips_per_node": per_node if heard.node is None else heard.node.chips,
         "chips_of_engine": ranks * stages * tokens,
     }
     heard.nodes = 2 if per_node is not None and ranks * stages * tokens > per_node else heard.nodes
+
+
+def _place_over_nodes(heard: Heard, needed: int) -> None:
+    """MPI gives each node the same variables: the same chips by their number on it."""
+    node = heard.node
+    if node is None or heard.here is None or not heard.hosts:
+        return
+    own = [chip - node.first_chip for chip in heard.here]
+    nodes = [(node_of(address), ranks) for address, ranks in heard.hosts]
+    chips = [
+        number * node.chips + chip
+        for number, ranks in nodes
+        if number is not None
+        for chip in own[:ranks]
+    ]
+    if len(chips) == needed:
+        heard.fields["devices"] = (tuple(chips),)
 
 
 def _cut(heard: Heard) -> None:

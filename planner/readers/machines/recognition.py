@@ -21,7 +21,7 @@ from planner.readers.machines import (
 )
 from planner.readers.machines.markup import root_of
 from planner.readers.machines.seen import SeenMachine
-from planner.readers.machines.yaml_text import parsed_yaml
+from planner.readers.yaml_text import read_yaml
 
 MOST_BYTES = 8 * 2**20
 FORMATS = (
@@ -94,7 +94,7 @@ def _of_json(text: str, path: Path) -> SeenMachine:
 
 
 def _of_yaml(text: str, path: Path) -> SeenMachine:
-    fields = parsed_yaml(text, path)
+    fields = next(iter(read_yaml(text, path)), None)
     if isinstance(fields, dict) and "blocks" in fields:
         return topograph.read_model_of_topograph(fields, path)
     if isinstance(fields, list | dict):

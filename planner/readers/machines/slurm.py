@@ -10,7 +10,7 @@ from planner.errors import InputError, shortened
 from planner.readers.machines.cluster_tree import Switch, machine_of
 from planner.readers.machines.host_lists import names_of
 from planner.readers.machines.seen import SeenMachine
-from planner.readers.machines.yaml_text import parsed_yaml
+from planner.readers.yaml_text import read_yaml
 
 FORMAT = "Slurm topology.conf"
 YAML_FORMAT = "Slurm topology.yaml"
@@ -54,7 +54,7 @@ def read_slurm(text: str, path: Path) -> SeenMachine:
 
 def read_slurm_yaml(text: str, path: Path) -> SeenMachine:
     """The cluster of the default topology that `topology.yaml` describes, or of its first."""
-    found = parsed_yaml(text, path)
+    found = next(iter(read_yaml(text, path)), None)
     entries = found if isinstance(found, list) else [found]
     described = [
         one for one in entries if isinstance(one, dict) and ("tree" in one or "block" in one)

@@ -12,6 +12,7 @@
 # graphs hold.
 # The engine decides which sequences share a micro-batch (as many are in flight as stages: 2 were
 # priced).
+# Node 0: chips 0 to 7 of the machine.
 set -euo pipefail
 : "${NODE_0:?set NODE_0 to the address of that node}"
 

@@ -10,6 +10,7 @@
 # The engine decides its kernels for attention, matmuls and collectives, and which of them CUDA
 # graphs hold.
 # The engine decides which rank holds which expert, and by which kernels tokens go there.
+# Node 0: chips 0 to 7 of the machine.
 set -euo pipefail
 : "${NODE_0:?set NODE_0 to the address of that node}"
 : "${NODE_1:?set NODE_1 to the address of that node}"

@@ -11,6 +11,7 @@
 # graphs hold.
 # The engine decides which attention rank a request goes to.
 # The engine decides which rank holds which expert, and by which kernels tokens go there.
+# Node 0: chips 0 to 7 of the machine.
 set -euo pipefail
 : "${NODE_0:?set NODE_0 to the address of that node}"
 

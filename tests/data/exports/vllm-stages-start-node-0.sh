@@ -12,6 +12,7 @@
 # graphs hold.
 # The engine decides how sequences are shared out over micro-batches, and how many are in flight (3
 # were priced: stages, and one more where it schedules ahead).
+# Node 0: chips 0 to 7 of the machine.
 set -euo pipefail
 : "${NODE_0:?set NODE_0 to the address of that node}"
 

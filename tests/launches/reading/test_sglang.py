@@ -41,7 +41,7 @@ def test_options_say_this_of_a_launch(options: str, fields: dict[str, Any]) -> N
             5,
             "a/b",
         ),
-        ("--speculative-algorithm NGRAM --speculative-num-draft-tokens 12", "ngram", 12, ""),
+        ("--speculative-algorithm NGRAM --speculative-num-draft-tokens 12", "ngram", 11, ""),
     ],
 )
 def test_drafts(options: str, kind: str, tokens: int, model: str) -> None:
@@ -64,3 +64,9 @@ def test_its_cut_is_a_variable() -> None:
 def test_ranks_that_do_not_divide_are_refused(options: str) -> None:
     with pytest.raises(InputError, match="must divide"):
         read_command(f"sglang serve m {options}")
+
+
+def test_what_attention_ranks_share_out_is_read_as_each_gets_it() -> None:
+    ranks = "sglang serve m --tp 8 --attn-dp-size 4"
+    launch = read_command(f"{ranks} --chunked-prefill-size 8192 --max-running-requests 30").launch
+    assert (launch.chunk_tokens, launch.most_sequences) == (2048, 28)
