@@ -222,6 +222,9 @@ def _within(kind: Kind, told_besides: Sequence[Any]) -> Kind:
     bounds = [one for beside in told_besides for one in getattr(beside, "metadata", ())]
     if any(getattr(one, "allow_inf_nan", False) for one in bounds):
         kind = Kind("a number or infinity", _figure_or_infinity)
+    if kind is PLAIN[str] and any(hasattr(one, "max_length") for one in bounds):
+        # Whoever states how long a text may be takes more than a name.
+        kind = Kind("text", _only(lambda value: isinstance(value, str)))
     words = [next((one for one in told_besides if isinstance(one, str)), kind.words)]
     tests: list[Callable[[Any], bool]] = []
     for name, sentence, is_kept in BOUNDS:

@@ -178,3 +178,15 @@ def test_whatever_is_given_is_told_in_a_line():
     assert told(endless) == "[[[[[[[...]]]]]]]"
     assert told("a\nb" * 100) == repr(("a b" * 100)[:39] + "…").replace("a ba b", "a ba b")
     assert len(told("x" * 10**7)) == 42
+
+
+def test_a_text_may_be_as_long_as_its_bound_says():
+    @guarded
+    def read(text: Annotated[str, Field(max_length=10_000)]) -> int:
+        return len(text)
+
+    assert read("x" * 10_000) == 10_000
+    with pytest.raises(
+        InputError, match=r"text must be text with an entry count of at most 10,000"
+    ):
+        read("x" * 10_001)

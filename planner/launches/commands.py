@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from planner.errors import InputError, shortened
+from planner.guards import guarded
 from planner.launches.gathering import Process, cards_lent, gathered, in_order_of_stages
 from planner.launches.launch import EngineName, Launch, Reading
 from planner.launches.manifests import manifest_in, started_in_manifest
@@ -44,7 +47,12 @@ FIELDS: dict[EngineName, Callable[[Heard], dict[str, Any]]] = {
 }
 
 
-def read_command(text: str | Path) -> Reading:
+CommandText = Annotated[str, Field(max_length=2**20)]
+"""More than is read of one, so that the reader can say how much that is."""
+
+
+@guarded
+def read_command(text: CommandText | Path) -> Reading:
     """What a command starts: a line of a shell, or several; a manifest of Kubernetes or docker
     compose; a file that holds one; or a folder with the scripts of an export. Nothing is run and
     nothing fetched; of the disk, only files of options that the command names are read."""

@@ -8,11 +8,14 @@ from planner import catalogue
 from planner.answers.question import ASKED
 from planner.answers.results import Result
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
-from planner.launches.commands import read_command
+from planner.guards import guarded
+from planner.launches.commands import CommandText, read_command
 from planner.launches.launch import Reading
 from planner.launches.models import Modelled, model_of
 from planner.launches.planning import planned, settled_launch, stack_of, told_load
-from planner.machines.topology import Topology
+from planner.machines.accounts import PowerBasis
+from planner.machines.prices import OfferBasis
+from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning.partitioning import partition
@@ -62,8 +65,9 @@ class CommandScore(Record):
         return command_text(self)
 
 
+@guarded
 def score_command(
-    command: str | Path | Reading,
+    command: CommandText | Path | Reading,
     machine: str | Path | Topology,
     workload: Workload | None = None,
     *,
@@ -76,7 +80,9 @@ def score_command(
     time_limit_s: float | None = None,
     progress: Callable[[Progress], None] | None = None,
     owned: Callable[[Topology], Topology] | None = None,
-    **bases: Any,
+    power_scope: PowerScope | None = None,
+    power_basis: PowerBasis | None = None,
+    price_basis: OfferBasis | None = None,
 ) -> CommandScore:
     """The price of what a command starts, on a machine, for a load; and, but for `best=False`, the
     plan of the same engine that is best for `minimize` or `maximize` (None: whole requests as short
@@ -90,31 +96,19 @@ def score_command(
     reading = command if isinstance(command, Reading) else read_command(command)
     if minimize is not None and maximize is not None:
         raise InputError("minimize and maximize are both given; a plan is best for one field")
-    launch = reading.launch
-    modelled = model if isinstance(model, ModelGraph) else model_of(launch, model)
+    bases: dict[str, Any] = {
+        "power_scope": power_scope,
+        "power_basis": power_basis,
+        "price_basis": price_basis,
+    }
+    modelled = model if isinstance(model, ModelGraph) else model_of(reading.launch, model)
     graph, remarks = modelled if isinstance(modelled, Modelled) else (modelled, ())
     whole, extended = _machine(reading, graph, machine, chips, software)
     whole = whole if owned is None else owned(whole)
 
     load = workload or Workload(batch_size=8)
-    made = planned(launch, graph, whole, load)
-    faults = made.faults + tuple(
-        broken.message for broken in check_plan(made.plan, graph, made.topology, made.workload)
-    )
-    score = None
-    if not faults:
-        score = score_plan(made.plan, graph, made.topology, made.workload, **bases)
-    found = CommandScore(
-        reading=reading,
-        graph=graph,
-        topology=made.topology,
-        workload=made.workload,
-        plan=made.plan,
-        score=score,
-        faults=faults,
-        remarks=(*remarks, *extended, *made.remarks),
-        field=maximize or minimize or _usual_field(graph, made.workload),
-    )
+    found = _priced(reading, graph, whole, load, maximize or minimize, bases)
+    found = found.replace(remarks=(*remarks, *extended, *found.remarks))
     if not best:
         return found
     goal = {"minimize": minimize, "maximize": maximize}
@@ -122,6 +116,35 @@ def score_command(
         goal = {"minimize": found.field}
     how = {**goal, "time_limit_s": time_limit_s, "progress": progress, **bases}
     return _with_best(found, whole, load, how)
+
+
+def _priced(
+    reading: Reading,
+    graph: ModelGraph,
+    whole: Topology,
+    load: Workload,
+    field: str | None,
+    bases: dict[str, Any],
+) -> CommandScore:
+    """The plan of a command with its price, or with why it cannot be started."""
+    made = planned(reading.launch, graph, whole, load)
+    faults = made.faults + tuple(
+        broken.message for broken in check_plan(made.plan, graph, made.topology, made.workload)
+    )
+    score = None
+    if not faults:
+        score = score_plan(made.plan, graph, made.topology, made.workload, **bases)
+    return CommandScore(
+        reading=reading,
+        graph=graph,
+        topology=made.topology,
+        workload=made.workload,
+        plan=made.plan,
+        score=score,
+        faults=faults,
+        remarks=made.remarks,
+        field=field or _usual_field(graph, made.workload),
+    )
 
 
 def _usual_field(graph: ModelGraph, workload: Workload) -> str:

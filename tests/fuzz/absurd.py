@@ -214,6 +214,11 @@ def good_calls() -> dict[str, dict[str, Any]]:
         "partition_fleet": {**pooled, "workload": at.workload.replace(batch_size=None)},
         "partition_operators": {"graph": at.operators, "time_limit_s": 5.0},
         "plan_grid": three,
+        "read_command": {"text": "vllm serve meta-llama/Llama-3.2-1B"},
+        "score_command": {
+            "command": "vllm serve meta-llama/Llama-3.2-1B", "machine": "hgx-h100", "chips": 2,
+            "workload": at.workload,
+        },
         "replan": {"result": at.result, "lost": [0]},
         "rules_of_thumb": {"graph": at.operators},
         "score_disaggregated": {
@@ -266,11 +271,12 @@ class Call(NamedTuple):
 
 TELLING = (
     "partition", "partition_cluster", "partition_fleet", "scaling", "fading", "sweep", "required",
-    "sensitivity", "global_sensitivity",
+    "sensitivity", "global_sensitivity", "score_command",
 )  # fmt: skip
 """Functions that tell how far they are."""
 OWN = {
     *(Call(name, "progress", value) for name in TELLING for value in ("class", "function")),
+    *(Call("score_command", "owned", value) for value in ("class", "function")),
     Call("audit", "claims", "nothing"),
 }
 """Calls that fail in what the caller gave to be called; and the audit of the article, which takes
