@@ -10,6 +10,8 @@ import typer
 from planner.answers.results import Disaggregation, Result
 from planner.cli.files import OutFile, check_folder, write_all, write_folder
 from planner.errors import InputError
+from planner.machines.topology import Topology
+from planner.models.graph import ModelGraph
 
 if TYPE_CHECKING:
     from planner.export.exports import Export
@@ -82,6 +84,15 @@ class Handing:
             manifest=self.manifest,
         )
         check_folder(self.export_to, "--export-to")
+
+    def check_machine(self, graph: ModelGraph, topology: Topology) -> None:
+        """Refuse before the work what the engine does not run, or runs on no such chip."""
+        if self.export is None:
+            return
+        from planner.export.exporting import wanted_of
+        from planner.launches.launching import check_machine
+
+        check_machine(graph, topology, wanted_of(self.export).engine)
 
     @property
     def software(self) -> str | None:

@@ -139,7 +139,7 @@ def plan(
         drafts=drafts,
         counts=counts,
     )
-    check_outputs({"--out": out, "--certificate": certificate})
+    _check(asked, handing, out, certificate)
     result = partition(
         *asked,
         **goal.options(counts),
@@ -159,6 +159,12 @@ def plan(
         text = f"{text}\n\n{reasons}"
         fields["why"] = reasons.model_dump(mode="json")
     answer(format, *with_export(handing, export, text, fields))
+
+
+def _check(asked: Asked, handing: Handing, out: Path | None, certificate: Path | None) -> None:
+    """Refuse before the work what a plan cannot be written to, or started with."""
+    check_outputs({"--out": out, "--certificate": certificate})
+    handing.check_machine(asked.graph, asked.topology)
 
 
 def _outputs(result: Result, out: Path | None, certificate: Path | None) -> list[OutFile]:

@@ -116,7 +116,7 @@ def _check_pools(engine: EngineName) -> None:
 
 def _startable(asked: Job, engine: EngineName, nearest: Nearest) -> tuple[Job, tuple[str, ...]]:
     """The job as the engine runs it; InputError: it does not."""
-    _check_machine(asked, engine)
+    check_machine(asked.graph, asked.topology, engine)
     job, notes = _moved(asked, engine)
     if any(stage.sequence_parallel > 1 for stage in job.plan.stages):
         raise InputError(
@@ -134,11 +134,12 @@ def _startable(asked: Job, engine: EngineName, nearest: Nearest) -> tuple[Job, t
     return job, notes
 
 
-def _check_machine(job: Job, engine: EngineName) -> None:
-    chip = job.topology.chip.name
-    if job.graph.is_diffusion or not job.graph.makes_tokens:
+def check_machine(graph: ModelGraph, topology: Topology, engine: EngineName) -> None:
+    """Refuse a model that an engine does not serve, and chips that it does not run on."""
+    chip = topology.chip.name
+    if graph.is_diffusion or not graph.makes_tokens:
         raise InputError(
-            f"{job.graph.name} makes no tokens, one after the other; {engine} is started with"
+            f"{graph.name} makes no tokens, one after the other; {engine} is started with"
             " language models"
         )
     if not chip.startswith(MAKERS[engine]):

@@ -79,3 +79,12 @@ def test_a_plan_for_chips_that_the_engine_does_not_run_on_is_refused(run, tmp_pa
     answer = run(*asked, "--export", "vllm", "--export-to", tmp_path / "out")
     assert "vllm does not run on" in refused(answer, 2)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_that_does_not_run_on_the_chips_is_refused_before_the_work(run, monkeypatch):
+    def never(*given, **options):
+        raise AssertionError("worked before looking")
+
+    monkeypatch.setattr("planner.cli.plans.partition", never)
+    asked = ("plan", "llama-3.1-8b", "groq-lpu-chain", "--export", "vllm")
+    assert "vllm does not run on Groq LPU v1" in refused(run(*asked), 2)
