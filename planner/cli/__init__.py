@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from planner.cli import lists, machine, plans, surveys
+from planner.cli import lists, machine, plans, running, surveys
 from planner.cli.streams import (
     CLOSED_PIPE,
     complain,
@@ -42,6 +42,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "size": plans.size,
     "sweep": surveys.sweep_spec,
     "verify": plans.verify,
+    "run": running.run_here,
     "models": lists.models,
     "topologies": lists.topologies,
     "clusters": lists.clusters,
@@ -60,6 +61,7 @@ for name, command in COMMANDS.items():
     epilog = "\n\n".join(("Examples:", *EXAMPLES[name])) if name in EXAMPLES else None
     app.command(name=name, epilog=epilog)(command)
 
+machine.commands.command()(running.cores)
 app.add_typer(machine.commands, name="machine")
 
 INTERRUPTED = 130

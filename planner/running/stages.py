@@ -4,6 +4,8 @@ Layers are built without memory, and their parameters drawn one by one from the 
 whole, then cut, so that every rank of every plan has a part of the same model.
 """
 
+import functools
+import math
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -18,13 +20,28 @@ DEVIATION = 0.02
 was."""
 
 
+DRAWN = 1_048_583
+"""Random numbers that all parameters are made of: a prime, so that no rows are alike."""
+
+
+@functools.lru_cache(maxsize=1)
+def _numbers(torch: Any, seed: int) -> Any:
+    source = torch.Generator().manual_seed(seed)
+    return torch.empty(DRAWN).normal_(generator=source)
+
+
 def drawn(torch: Any, name: str, shape: tuple[int, ...], seed: int) -> Any:
-    """A whole parameter, the same wherever it is asked for."""
-    source = torch.Generator().manual_seed(1_000_003 * seed + zlib.crc32(name.encode()))
-    deviation = DEVIATION if len(shape) == 1 else shape[-1] ** -0.5
-    tensor = torch.empty(shape).normal_(0.0, deviation, generator=source)
-    is_norm = len(shape) == 1 and name.endswith("weight")
-    return tensor + 1.0 if is_norm else tensor
+    """A whole parameter, the same wherever it is asked for: the numbers of a seed, over and over,
+    from where the name says. To draw each anew would take longer than most runs."""
+    numbers = _numbers(torch, seed)
+    first = zlib.crc32(name.encode()) % DRAWN
+    count = math.prod(shape)
+    rounds = -(-(first + count) // DRAWN)
+    found = numbers.repeat(rounds)[first : first + count].reshape(shape)
+    if len(shape) > 1:
+        return found * shape[-1] ** -0.5
+    offset = 1.0 if name.endswith("weight") else 0.0
+    return found * DEVIATION + offset
 
 
 def prompts_of(torch: Any, job: Job) -> Any:
