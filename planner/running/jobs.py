@@ -135,6 +135,12 @@ def job_of(plan: Plan, graph: ModelGraph, config: Config, **asked: Any) -> Job:
         check_widths(config, part)
         first_rank += part.ranks
         parts.append(part)
+    degrees = sorted({part.ranks for part in parts})
+    if len(degrees) > 1:
+        raise InputError(
+            "Stage.tensor_parallel: each rank hands on to one rank of the next stage, so all stages"
+            f" need the same degree, not {listed(degrees, 'and')}"
+        )
     micro = min(plan.micro_batches, asked["batch_size"])
     return Job(config=dict(config), stages=tuple(parts), micro_batches=micro, **asked)
 

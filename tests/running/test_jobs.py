@@ -65,3 +65,12 @@ def test_copies_and_shared_sequences_are_refused(tmp_path):
     strange = stage.replace(layers=("decoder.9",))
     with pytest.raises(InputError, match=r"'decoder\.9' is no layer"):
         job_of(plan.replace(stages=(strange,)), graph, config, **ASKED)
+
+
+def test_stages_of_unlike_degrees_are_refused(tmp_path):
+    config = config_of()
+    plan = cut_plan((2, 2))
+    first, last = plan.stages
+    wide = last.replace(groups=(last.groups[0].replace(count=2),), tensor_parallel=2)
+    with pytest.raises(InputError, match="the same degree, not 1 and 2"):
+        job_of(plan.replace(stages=(first, wide)), tiny_graph(tmp_path, config), config, **ASKED)
