@@ -39,7 +39,8 @@ FITTED = (
     "cache_efficiency",
     "hop_overhead_s",
 )
-MOST_SHARE = 1.0
+PULL = 0.1
+"""Of a figure's logarithm towards where it was, beside a stage's error."""
 
 
 class Case(NamedTuple):
@@ -161,21 +162,28 @@ class Bench:
 def fitted(bench: Bench, rows: Sequence[Ran]) -> Topology:
     """The machine with its stack's figures moved so that the logarithms of CPU seconds differ
     least: Gauss-Newton, damped, in logarithms."""
-    point = np.log([_figures(bench.topology)[name] for name in _names()])
-    damping = 0.1
-    error = _errors(bench, rows, point)
+    start = np.log([_figures(bench.topology)[name] for name in _names()])
+    most = np.array([np.inf if name.endswith("_s") else 0.0 for name in _names()])
+
+    def errors(point: Any) -> Any:
+        # What runs do not tell apart stays where it was.
+        return np.append(_errors(bench, rows, point), PULL * (point - start))
+
+    point, damping = start, 0.1
+    error = errors(point)
     for _ in range(25):
         slopes = []
         for place in range(len(point)):
             moved = point.copy()
-            moved[place] += 0.02
-            slopes.append((_errors(bench, rows, moved) - error) / 0.02)
+            moved[place] -= 0.02
+            slopes.append((error - errors(moved)) / 0.02)
         jacobian = np.array(slopes).T
         square = jacobian.T @ jacobian + damping * np.eye(len(point))
         step = np.clip(-np.linalg.solve(square, jacobian.T @ error), -0.5, 0.5)
-        found = _errors(bench, rows, point + step)
+        tried = np.minimum(point + step, most)
+        found = errors(tried)
         if found @ found < error @ error:
-            point, error, damping = point + step, found, damping / 2
+            point, error, damping = tried, found, damping / 2
         else:
             damping *= 4
     return _with(bench.topology, point)
@@ -197,11 +205,8 @@ def _figures(topology: Topology) -> dict[str, float]:
 
 
 def _with(topology: Topology, point: Any) -> Topology:
-    """The machine with other figures; shares stay shares."""
+    """The machine with other figures."""
     values = dict(zip(_names(), np.exp(point).tolist(), strict=True))
-    for name, value in values.items():
-        if not name.endswith("_s"):
-            values[name] = min(MOST_SHARE, value)
     own = {name: values.pop(name) for name in FITTED}
     kernel = topology.software.collectives[0].replace(**values)
     return topology.replace(software=topology.software.replace(**own, collectives=(kernel,)))
@@ -224,7 +229,7 @@ def alone_s(found: PlanRun, case: Case, prompt_passes: int) -> float:
     their CPU seconds, put together as passes are. [s]"""
     prompts = [stage.prefill_cpu_s.measured / prompt_passes for stage in found.stages]
     first_s = sum(prompts) + (prompt_passes - 1) * max(prompts)
-    parts = min(case.plan.micro_batches, case.batch)
+    parts = min(case.plan.micro_batches, case.batch // case.plan.replicas)
     passes = parts * (OUTPUT_TOKENS - 1)
     later = [stage.decode_cpu_s.measured / passes for stage in found.stages]
     return first_s + (OUTPUT_TOKENS - 1) * max(sum(later), parts * max(later))
@@ -283,8 +288,9 @@ def named(plan: Plan) -> str:
         str(sum(name.startswith("decoder") for name in stage.layers)) for stage in plan.stages
     )
     tensor = "/".join(dict.fromkeys(str(stage.tensor_parallel) for stage in plan.stages))
+    copies = f"{plan.replicas} × " if plan.replicas > 1 else ""
     micro = f", {plan.micro_batches} micro-batches" if plan.micro_batches > 1 else ""
-    return f"TP {tensor}, {cuts}{micro}"
+    return f"{copies}TP {tensor}, {cuts}{micro}"
 
 
 def _beside(foretold: float, found: float, scale: float) -> str:

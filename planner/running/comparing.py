@@ -153,7 +153,7 @@ def predicted(plan: Plan, asked: Question) -> Prediction:
         replicas=plan.replicas,
         micro_batches=plan.micro_batches,
     )
-    if schedule.prefill_passes > workload.batch_size:
+    if schedule.prefill_passes > schedule.sequences:
         raise InputError(
             f"--prompt: the runner takes prompts whole, and a pass at most"
             f" {asked.topology.software.prefill_chunk_tokens} tokens; ask for fewer"
@@ -196,8 +196,14 @@ def compared(plan: Plan, asked: Question, reports: Sequence[RankReport]) -> Plan
         token_bytes=sum(one.token_bytes + other.token_bytes for one, other in phases),
         ttft_s=_pair(priced.score.ttft_s, first_s),
         request_s=_pair(priced.score.request_s, whole_s),
-        tokens=reports[-1].tokens,
+        tokens=tokens_of(reports),
     )
+
+
+def tokens_of(reports: Sequence[RankReport]) -> tuple[tuple[int, ...], ...]:
+    """Of each sequence: every rank of a last stage has those of its replica."""
+    made = {report.replica: report.tokens for report in reports if report.tokens}
+    return tuple(row for replica in sorted(made) for row in made[replica])
 
 
 def _pair(foretold: float, found: float) -> Pair:

@@ -41,11 +41,15 @@ class Job(Record):
     config: dict[str, Any]
     """As in the model's config.json."""
     stages: tuple[StagePart, ...]
+    """Of each replica."""
     batch_size: int
+    """Of all replicas."""
+    replicas: int = 1
+    """Copies that share the batch out, and do not meet."""
     prompt_tokens: int
     output_tokens: int
     micro_batches: int = 1
-    """Into which the sequences are cut while they decode."""
+    """Into which a replica's sequences are cut while they decode."""
     prompt_passes: int = 1
     """Into which they are cut while prompts run."""
     seed: int = 0
@@ -56,9 +60,19 @@ class Job(Record):
     """Whether the last stage hands back the logits of every token."""
 
     @property
-    def ranks(self) -> int:
-        """Processes, of all stages."""
+    def replica_ranks(self) -> int:
+        """Processes of one replica."""
         return sum(stage.ranks for stage in self.stages)
+
+    @property
+    def ranks(self) -> int:
+        """Processes of all."""
+        return self.replicas * self.replica_ranks
+
+    @property
+    def sequences(self) -> int:
+        """Of each replica."""
+        return self.batch_size // self.replicas
 
 
 class PhaseReport(Record):
@@ -82,6 +96,8 @@ class RankReport(Record):
 
     stage: int
     rank: int
+    """Of all."""
+    replica: int = 0
     weight_bytes: float
     cache_bytes: float
     prefill: PhaseReport
@@ -123,10 +139,11 @@ def job_of(plan: Plan, graph: ModelGraph, config: Config, **asked: Any) -> Job:
     fields of `Job`."""
     check_family(config)
     _check_window(config, asked["prompt_tokens"] + asked["output_tokens"])
-    if plan.replicas > 1:
+    batch = asked["batch_size"]
+    if batch % plan.replicas:
         raise InputError(
-            f"Plan.stages: the runner carries out one replica, not {plan.replicas}; give a plan of"
-            " one group for each stage"
+            f"batch_size: {batch} sequences do not divide into {plan.replicas} replicas; ask for a"
+            " multiple of them"
         )
     parts = []
     first_rank = 0
@@ -141,8 +158,13 @@ def job_of(plan: Plan, graph: ModelGraph, config: Config, **asked: Any) -> Job:
             "Stage.tensor_parallel: each rank hands on to one rank of the next stage, so all stages"
             f" need the same degree, not {listed(degrees, 'and')}"
         )
-    micro = min(plan.micro_batches, asked["batch_size"])
-    return Job(config=dict(config), stages=tuple(parts), micro_batches=micro, **asked)
+    return Job(
+        config=dict(config),
+        stages=tuple(parts),
+        replicas=plan.replicas,
+        micro_batches=min(plan.micro_batches, batch // plan.replicas),
+        **asked,
+    )
 
 
 def check_family(config: Config) -> None:

@@ -24,21 +24,31 @@ def run_rank(job: Job, rank: int, meeting_place: str) -> RankReport:
         world_size=job.ranks,
         timeout=timedelta(seconds=job.patience_s),
     )
-    number = stage_of(job, rank)
-    groups = [
-        distributed.new_group(list(range(part.first_rank, part.first_rank + part.ranks)))
-        for part in job.stages
-    ]
+    replica, own = divmod(rank, job.replica_ranks)
+    number = stage_of(job, own)
+    groups = _groups(distributed, job)
     part = job.stages[number]
-    wires = Wires(distributed, groups[number], part.ranks)
-    stage = LoadedStage(torch, job, part, rank - part.first_rank, wires)
+    wires = Wires(distributed, groups[replica][number], part.ranks)
+    stage = LoadedStage(torch, job, part, own - part.first_rank, wires)
     report = Walk(torch, job, number, rank, stage).run()
     distributed.destroy_process_group()
     return report
 
 
+def _groups(distributed: Any, job: Job) -> list[list[Any]]:
+    """Those who add up together, by replica and stage; every rank makes all of them."""
+    found = []
+    for replica in range(job.replicas):
+        base = replica * job.replica_ranks
+        members = [
+            [base + part.first_rank + place for place in range(part.ranks)] for part in job.stages
+        ]
+        found.append([distributed.new_group(ranks) for ranks in members])
+    return found
+
+
 def stage_of(job: Job, rank: int) -> int:
-    """The number of a rank's stage."""
+    """The number of the stage of a rank of a replica."""
     return max(number for number, part in enumerate(job.stages) if part.first_rank <= rank)
 
 
@@ -50,6 +60,9 @@ class Walk:
         self.job = job
         self.number = number
         self.rank = rank
+        self.replica = rank // job.replica_ranks
+        self.base = self.replica * job.replica_ranks
+        """The first rank of the replica."""
         self.stage = stage
         self.wires = stage.wires
         self.last = len(job.stages) - 1
@@ -62,7 +75,7 @@ class Walk:
         job = self.job
         self._warm_up()
         phases = []
-        parts = [cut(job.batch_size, job.prompt_passes), cut(job.batch_size, job.micro_batches)]
+        parts = [cut(job.sequences, job.prompt_passes), cut(job.sequences, job.micro_batches)]
         for parts_of, steps in zip(parts, (range(1), range(1, job.output_tokens)), strict=True):
             self.wires.distributed.barrier()
             self.wires.taken()
@@ -116,7 +129,8 @@ class Walk:
             return self.wires.receive(self.torch.empty(shape), before)
         if step == 0:
             prompts = prompts_of(self.torch, self.job)
-            return self.stage.embed(prompts[sequences.first : sequences.last])
+            first = self.replica * self.job.sequences + sequences.first
+            return self.stage.embed(prompts[first : first + sequences.total])
         if step > 1 and self.last > 0:
             self._collect([sequences])
         return self.stage.embed(self._tokens_before(step, number, sequences))
@@ -154,8 +168,7 @@ class Walk:
     def _partner(self, stage: int) -> int:
         """The rank of another stage that this one exchanges with."""
         other = self.job.stages[stage]
-        own = self.rank - self.stage.part.first_rank
-        return other.first_rank + own % other.ranks
+        return self.base + other.first_rank + self.stage.place.rank
 
     def _report(self, phases: list[PhaseReport]) -> RankReport:
         tokens: tuple[tuple[int, ...], ...] = ()
@@ -168,6 +181,7 @@ class Walk:
         return RankReport(
             stage=self.number,
             rank=self.rank,
+            replica=self.replica,
             weight_bytes=self.stage.weight_bytes,
             cache_bytes=self.stage.cache.held_bytes,
             prefill=phases[0],
@@ -179,8 +193,8 @@ class Walk:
     def _kept_logits(self) -> tuple[tuple[tuple[float, ...], ...], ...]:
         """By sequence and token."""
         job = self.job
-        first = len(cut(job.batch_size, job.prompt_passes))
-        each = len(cut(job.batch_size, job.micro_batches))
+        first = len(cut(job.sequences, job.prompt_passes))
+        each = len(cut(job.sequences, job.micro_batches))
         steps = [self.torch.cat(self.logits[:first])]
         for place in range(first, len(self.logits), each):
             steps.append(self.torch.cat(self.logits[place : place + each]))

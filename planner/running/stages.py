@@ -156,7 +156,7 @@ class LoadedStage:
         width = getattr(self.config, "head_dim", None) or self.config.hidden_size // heads
         _, count = heads_of(groups, self.place.rank, self.place.ranks)
         context = job.prompt_tokens + job.output_tokens
-        return Cache(self.torch, decoders, (job.batch_size, count, context, width))
+        return Cache(self.torch, decoders, (job.sequences, count, context, width))
 
     def embed(self, tokens: Any) -> Any:
         """Rows of the table; those that another rank holds come by adding up."""

@@ -106,7 +106,7 @@ def test_a_plan_of_a_file_is_run(run, ranks, model, tmp_path):
         (("llama-3.1-8b",), "is no config.json"),
         (("MODEL", "--save", "rows.txt"), "must end in .csv or .json"),
         (("MODEL", "--machine", "hgx-h100"), "is of tensorrt-llm"),
-        (("MODEL", "--data", "2"), "one replica"),
+        (("MODEL", "--data", "2", "--batch", "3"), "do not divide into 2 replicas"),
         (("MODEL", "--tensor", "3"), "does not divide"),
     ],
 )

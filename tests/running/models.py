@@ -42,11 +42,12 @@ def tiny_graph(tmp_path, config):
     return load_model(str(path), weight_dtype="fp32", kv_dtype="fp32")
 
 
-def cut_plan(cuts, tensor=1, expert=1, micro_batches=1):
+def cut_plan(cuts, tensor=1, expert=1, micro_batches=1, replicas=1):
     """So many decoder layers on each stage; the embedding with the first, the head with the
     last."""
     names = [f"decoder.{number}" for number in range(sum(cuts))]
     stages = []
+    each = tensor * len(cuts)
     for number, count in enumerate(cuts):
         layers, names = names[:count], names[count:]
         if number == 0:
@@ -56,7 +57,10 @@ def cut_plan(cuts, tensor=1, expert=1, micro_batches=1):
         stages.append(
             Stage(
                 layers=tuple(layers),
-                groups=(ChipRange(first=number * tensor, count=tensor),),
+                groups=tuple(
+                    ChipRange(first=copy * each + number * tensor, count=tensor)
+                    for copy in range(replicas)
+                ),
                 tensor_parallel=tensor,
                 expert_parallel=expert,
             )

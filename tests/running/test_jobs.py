@@ -51,14 +51,16 @@ def test_experts_must_divide_over_ranks(tmp_path):
         job_of(cut_plan((4,), tensor=2, expert=2), graph, config, **ASKED)
 
 
-def test_copies_and_shared_sequences_are_refused(tmp_path):
+def test_copies_share_the_batch_and_no_sequence_is_shared(tmp_path):
     config = config_of()
     graph = tiny_graph(tmp_path, config)
     plan = cut_plan((4,), tensor=2)
     stage = plan.stages[0]
     twice = stage.replace(groups=(*stage.groups, stage.groups[0].replace(first=2)))
-    with pytest.raises(InputError, match="one replica, not 2"):
-        job_of(plan.replace(stages=(twice,)), graph, config, **ASKED)
+    job = job_of(plan.replace(stages=(twice,)), graph, config, **ASKED)
+    assert (job.replicas, job.replica_ranks, job.ranks, job.sequences) == (2, 2, 4, 3)
+    with pytest.raises(InputError, match="5 sequences do not divide into 2 replicas"):
+        job_of(plan.replace(stages=(twice,)), graph, config, **ASKED | {"batch_size": 5})
     shared = stage.replace(tensor_parallel=1, sequence_parallel=2)
     with pytest.raises(InputError, match=r"Stage\.sequence_parallel"):
         job_of(plan.replace(stages=(shared,)), graph, config, **ASKED)
