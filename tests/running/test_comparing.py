@@ -4,9 +4,10 @@ import pytest
 
 from planner.catalogue import topology_of
 from planner.errors import InputError
-from planner.running.comparing import Pair, Question, compared, job_for, predicted
+from planner.running.comparing import Pair, Question, compared, job_for, predicted, run_plan
 from planner.running.cores import Core, machine_of_cores
 from planner.running.jobs import PhaseReport, RankReport
+from planner.running.launching import Ranks
 from planner.workload import Workload
 from tests.running.models import config_of, cut_plan, tiny_graph
 
@@ -78,6 +79,27 @@ def test_a_job_runs_the_passes_that_were_priced(asked):
 def test_a_plan_for_more_ranks_than_the_machine_has_is_refused(asked):
     with pytest.raises(InputError, match="uses chip 7, but here has chips 0 to 3"):
         job_for(cut_plan((1, 1, 1, 1), tensor=2), asked)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "cuts", "tensor", "expert"),
+    [("mixtral", (2, 2), 2, 2), ("qwen2_moe", (4,), 4, 2), ("qwen2", (1, 3), 2, 1)],
+)
+def test_what_ranks_count_is_what_was_priced(asked, tmp_path, family, cuts, tensor, expert):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    config = config_of(family)
+    asked = asked._replace(config=config, graph=tiny_graph(tmp_path, config))
+    plan = cut_plan(cuts, tensor, expert, micro_batches=2)
+    with Ranks() as ranks:
+        found = run_plan(plan, asked, ranks)
+    assert found.prefill_moved_bytes.ratio == pytest.approx(1.0, rel=1e-12)
+    assert found.decode_moved_bytes.ratio == pytest.approx(1.0, rel=1e-12)
+    for stage in found.stages:
+        assert stage.cache_bytes.ratio == 1.0
+        # Norms and routers are priced at 16 bit, and of a model this small they are two percent.
+        assert stage.weight_bytes.ratio == pytest.approx(1.0, abs=0.02)
 
 
 def test_nothing_measured_has_no_ratio():
