@@ -37,7 +37,7 @@ class Window(NamedTuple):
     seen: int
     """Tokens that were written before."""
 
-    def update(self, keys: Any, values: Any, layer: int, *_: Any) -> tuple[Any, Any]:
+    def update(self, keys: Any, values: Any, layer: int, *_: Any, **__: Any) -> tuple[Any, Any]:
         """Write a pass's keys and values, and give back all that it may see."""
         until = self.seen + keys.shape[2]
         found = []

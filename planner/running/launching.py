@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from types import TracebackType
 from typing import Self
 
@@ -43,13 +44,15 @@ class Ranks:
 
     def __init__(self) -> None:
         check_extra()
+        # Here and not there: processes that are killed leave their files behind.
+        self._folder = tempfile.TemporaryDirectory(prefix="planner-run-")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "planner.running.nursery"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, **ALONE},
+            env={**os.environ, **ALONE, "TMPDIR": self._folder.name},
         )
 
     def __enter__(self) -> Self:
@@ -95,6 +98,7 @@ class Ranks:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._folder.cleanup()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 # What was not yet sent to a process that is gone is of no use.

@@ -5,9 +5,10 @@ whole, then cut, so that every rank of every plan has a part of the same model.
 """
 
 import functools
+import inspect
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from planner.running.attending import Cache, Window, registered
@@ -81,6 +82,7 @@ class LoadedStage:
         self.fields = model.config.to_dict()
         decoders = range(part.first_decoder, part.first_decoder + part.decoders)
         self.layers = [self._layer(model, number) for number in decoders]
+        self.cache_argument = cache_argument(self.layers)
         self.rotary = type(model.model.rotary_emb)(config=model.config)
         table = self._weight("model.embed_tokens.weight", model) if part.embeds else None
         self.table = table
@@ -174,15 +176,15 @@ class LoadedStage:
         window = Window(self.cache, first, first + count, seen)
         positions = self.torch.arange(seen, seen + tokens).unsqueeze(0)
         turned = self.rotary(stream, position_ids=positions)
+        given = {
+            "attention_mask": None,
+            "position_ids": positions,
+            "use_cache": True,
+            "position_embeddings": turned,
+            self.cache_argument: window,
+        }
         for layer in self.layers:
-            stream = layer(
-                stream,
-                attention_mask=None,
-                position_ids=positions,
-                past_key_values=window,
-                use_cache=True,
-                position_embeddings=turned,
-            )
+            stream = layer(stream, **given)
         return stream
 
     def logits(self, stream: Any) -> Any:
@@ -190,6 +192,13 @@ class LoadedStage:
         assert self.norm is not None
         assert self.head is not None
         return self.wires.gather(self.head(self.norm(stream[:, -1])), self.torch)
+
+
+def cache_argument(layers: Sequence[Any]) -> str:
+    """What layers call their cache: transformers 5.24 has another name for it, and warns of the
+    old one."""
+    named = {name for layer in layers for name in inspect.signature(layer.forward).parameters}
+    return "cache" if "cache" in named else "past_key_values"
 
 
 def _then(run: Any, after: Any) -> Any:

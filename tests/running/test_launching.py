@@ -77,7 +77,7 @@ def test_ranks_end_with_whoever_asked(tmp_path, how):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     group = int(asking.stdout.readline())
     try:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.running.stages import drawn, packed
+from planner.running.stages import cache_argument, drawn, packed
 
 
 @pytest.fixture
@@ -24,3 +24,17 @@ def test_a_packed_product_is_the_product(torch):
     made = packed(torch, rows, bias)(states)
     assert made.shape == (2, 3, 6)
     assert torch.allclose(made, states @ rows.T + bias, atol=1e-5)
+
+
+def test_layers_are_given_their_cache_by_the_name_that_they_have_for_it():
+    class Old:
+        def forward(self, states, past_key_values=None):
+            return states
+
+    class New:
+        def forward(self, states, cache=None):
+            return states
+
+    assert cache_argument([New()]) == "cache"
+    assert cache_argument([Old()]) == "past_key_values"
+    assert cache_argument([]) == "past_key_values"
