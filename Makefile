@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Some machines switch it off, and every process then compiles all modules anew: a second of CPU each.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check fast fuzz oracle schemas bench matrix mutants validators calibration notebooks clean
+.PHONY: demo test check fast fuzz oracle schemas bench matrix run-tests mutants validators calibration notebooks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/planner plan llama-3.1-70b hgx-h100 --weights fp8 --batch 8 --prompt 1024 --output 256
@@ -43,6 +43,12 @@ bench: $(VENV)/.installed
 matrix:
 	$(PYTHON) -m benchmarks.matrix
 
+# Not in CI: what runs plans on processes of this machine, with PyTorch in an environment of its own.
+run-tests:
+	$(PYTHON) -m venv .venv-run
+	.venv-run/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,run]"
+	.venv-run/bin/python -m pytest -p no:nbmake -q tests/running tests/cli/test_running.py
+
 # Not in CI: small faults on purpose, and which of them the tests of the same room notice.
 mutants: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[mutants]"
@@ -76,4 +82,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-3.* build dist .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) .venv-run .venv-3.* build dist .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -42,6 +42,7 @@ COUNTED = {
     "low", "high", "swing", "low_objective", "high_objective", "low_effect", "high_effect", "now", "target",
     "factor", "speed_up", "latency_exponent", "ends_at_parameters", "last", "years", "layer_occupancy",
     "handover_rounds", "allowed", "reached", "beyond", "cores", "rack_units", "claimed", "mean_sequences",
+    "predicted", "measured",
 }  # fmt: skip
 """Numbers without a unit: counts, and figures in the unit of another field."""
 

@@ -81,6 +81,12 @@ COMMANDS: dict[str, Entry] = {
         "Check a result without the solver: its plan, its objective and, as far as that goes, its"
         " bound; with --again a second solver proves it too.",
     ),
+    "run": Entry(
+        "running",
+        "run_here",
+        "Carry a plan out on processes of this machine, with random weights, and show what it took"
+        " beside what it was priced at.",
+    ),
     "models": Entry("lists", "models", "The models of the catalogue."),
     "topologies": Entry("lists", "topologies", "The machines of the catalogue."),
     "clusters": Entry("lists", "clusters", "The clusters of the catalogue."),

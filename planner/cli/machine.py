@@ -9,6 +9,7 @@ import typer
 from planner.cli.answers import answer
 from planner.cli.arguments import Shape
 from planner.cli.files import check_writable, write_whole
+from planner.cli.running import cores
 from planner.detection.describing import Asked, Described, described
 from planner.detection.measuring import (
     REPEATS,
@@ -119,3 +120,6 @@ def _tell(
         for one in measured
     ]
     answer(format, text, fields)
+
+
+commands.command()(cores)

@@ -1,0 +1,220 @@
+"""The command `planner run`: a plan carried out on processes of this machine, beside its price."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from planner import catalogue
+from planner.cli.answers import answer
+from planner.cli.arguments import (
+    Degrees,
+    ModelName,
+    Output,
+    PlanFile,
+    Prompt,
+    Seed,
+    Shape,
+    grouped,
+    read_plan,
+)
+from planner.cli.files import check_writable, write_whole
+from planner.cli.streams import complain
+from planner.detection.probing import machine_here
+from planner.detection.toml_writing import toml_text
+from planner.errors import InputError, shortened
+from planner.machines.topology import Topology
+from planner.plan import Plan
+from planner.readers.files import read_text
+from planner.report.plans import plan_line
+from planner.report.text import aligned
+from planner.running.comparing import Pair, PlanRun, Question, job_for, run_plan
+from planner.running.cores import (
+    cores_at_hand,
+    machine_of_cores,
+    measured_core,
+    memory_at_hand_bytes,
+)
+from planner.running.launching import Ranks, check_extra
+from planner.space.degrees import uniform_plan
+from planner.workload import Workload
+
+Machine = Annotated[
+    Path | None,
+    typer.Option(
+        "--machine", help="This machine, as `planner machine cores` writes it; default: measured."
+    ),
+]
+Together = Annotated[int, typer.Option("--batch", help="Sequences of the one batch that is run.")]
+Save = Annotated[
+    Path | None, typer.Option("--save", help="Write each stage's figures here: .csv or .json.")
+]
+RanksOf = Annotated[
+    int | None,
+    typer.Option("--ranks", help="Processes that the machine is shared out to; default: cores."),
+]
+Repeats = Annotated[int, typer.Option("--repeats", help="Runs of each measurement.")]
+MachineName = Annotated[str, typer.Option("--name", help="Of the machine, in kebab-case.")]
+MachineOut = Annotated[
+    Path | None, typer.Option("--out", help="Write the machine here, as TOML; default: print it.")
+]
+FIGURES = ("prefill_cpu_s", "decode_cpu_s", "weight_bytes", "cache_bytes")
+
+
+@grouped
+def run_here(
+    model: ModelName,
+    *,
+    plan: PlanFile = None,
+    degrees: Degrees,
+    machine: Machine = None,
+    prompt: Prompt = 128,
+    output: Output = 16,
+    batch: Together = 1,
+    seed: Seed = 0,
+    save: Save = None,
+    format: Shape = "table",
+) -> None:
+    """Carry a plan out on processes of this machine, with random weights, and show what it took
+    beside what it was priced at."""
+    check_writable(save, "--save")
+    if save is not None and save.suffix not in (".csv", ".json"):
+        raise InputError(f"--save {shortened(save)} must end in .csv or .json")
+    check_extra()
+    chosen = _chosen(plan, degrees)
+    config = config_of(model)
+    graph = catalogue.load_model(model, weight_dtype="fp32", kv_dtype="fp32")
+    wanted = degrees.tensor * degrees.pipeline if chosen is None else chosen.chips
+    topology = _topology(machine, wanted)
+    if chosen is None:
+        chosen = uniform_plan(graph, topology, **degrees.given())
+    workload = Workload.from_fields(
+        {
+            "batch_size": batch,
+            "prompt_tokens": prompt,
+            "output_tokens": output,
+            "arrivals": "together",
+        }
+    )
+    asked = Question(graph, config, topology, workload)
+    job = job_for(chosen, asked, seed=seed)
+    if job.ranks > cores_at_hand():
+        complain(
+            f"{job.ranks} ranks share {cores_at_hand()} cores: CPU seconds and bytes still say"
+            " what they should, times by the wall do not"
+        )
+    with Ranks() as ranks:
+        found = run_plan(chosen, asked, ranks, seed=seed)
+    if save is not None:
+        write_whole(save, saved_text(found, save.suffix), "--save")
+    fields = {"run": found.model_dump(mode="json"), "plan": chosen.model_dump(mode="json")}
+    answer(format, "\n".join(run_lines(chosen, found)), fields)
+
+
+def _chosen(plan: Path | None, degrees: Degrees) -> Plan | None:
+    """The plan of a file; None where degrees say it."""
+    if plan is None:
+        return None
+    if degrees != Degrees():
+        raise InputError("--plan and degrees are both given; a plan has its own, so give one")
+    return read_plan(plan)
+
+
+def config_of(model: str) -> dict[str, Any]:
+    """The fields of a config.json; names of the catalogue have none."""
+    path = Path(model)
+    path = path / "config.json" if path.is_dir() else path
+    if path.suffix != ".json":
+        raise InputError(
+            f"{shortened(model)!r} is no config.json: transformers builds the layers of a run from"
+            " one, so give its path"
+        )
+    try:
+        fields = json.loads(read_text(path, "a config"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is no JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise InputError(f"{path} must hold the fields of a config.json")
+    return fields
+
+
+def _topology(machine: Path | None, ranks: int) -> Topology:
+    """The machine of a file, or this one, measured now; it has a chip for each rank."""
+    if machine is not None:
+        topology = catalogue.load_topology(str(machine))
+        if topology.software.name != "torch-gloo":
+            raise InputError(
+                f"--machine {shortened(machine)} is of {topology.software.name}; the runner is"
+                " priced as torch-gloo, so give a file that `planner machine cores` wrote"
+            )
+        return topology
+    complain("measuring a core of this machine; `planner machine cores --out` keeps it")
+    return catalogue.topology_of(_here(7, "here", max(ranks, cores_at_hand())))
+
+
+def _here(repeats: int, name: str, ranks: int) -> dict[str, Any]:
+    """This machine's file."""
+    named = (one.product for one in machine_here().devices if one.kind == "cpu")
+    processor = next(named, "") or "this machine"
+    return machine_of_cores(measured_core(repeats), name, ranks, memory_at_hand_bytes(), processor)
+
+
+def cores(
+    *,
+    ranks: RanksOf = None,
+    repeats: Repeats = 7,
+    name: MachineName = "here",
+    out: MachineOut = None,
+    format: Shape = "table",
+) -> None:
+    """Measure one core as ranks of `planner run` use it, and describe this machine by its cores."""
+    check_writable(out)
+    fields = _here(repeats, name, ranks or cores_at_hand())
+    text = toml_text(fields).rstrip("\n")
+    if out is not None:
+        write_whole(out, text)
+        text = f"Written to {out}: planner run MODEL --machine {out}"
+    answer(format, text, {"machine": fields})
+
+
+def run_lines(plan: Plan, found: PlanRun) -> list[str]:
+    """What a person reads: predicted beside measured."""
+    rows = [("", "predicted", "measured", "predicted / measured")]
+    for stage in found.stages:
+        named = f"stage {stage.stage}" + (f", each of {stage.ranks}" if stage.ranks > 1 else "")
+        rows += [
+            _row(f"{named}: CPU seconds, prompts", stage.prefill_cpu_s, 1.0),
+            _row(f"{named}: CPU seconds, later tokens", stage.decode_cpu_s, 1.0),
+            _row(f"{named}: weights, MB", stage.weight_bytes, 1e6),
+            _row(f"{named}: cache, MB", stage.cache_bytes, 1e6),
+        ]
+    rows += [
+        _row("between ranks: prompts, MB", found.prefill_moved_bytes, 1e6),
+        _row("between ranks: later tokens, MB", found.decode_moved_bytes, 1e6),
+        _row("by the wall: first token, s", found.ttft_s, 1.0),
+        _row("by the wall: last token, s", found.request_s, 1.0),
+    ]
+    return [plan_line(plan), "", *aligned(rows)]
+
+
+def _row(name: str, pair: Pair, scale: float) -> tuple[str, str, str, str]:
+    ratio = "" if pair.ratio is None else f"{pair.ratio:.2f}"
+    return name, f"{pair.predicted / scale:.4g}", f"{pair.measured / scale:.4g}", ratio
+
+
+def saved_text(found: PlanRun, suffix: str) -> str:
+    """Each stage a row, or the whole record."""
+    if suffix == ".json":
+        return found.to_json()
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    columns = [f"{kind}_{name}" for name in FIGURES for kind in ("predicted", "measured")]
+    writer.writerow(["stage", "layers", "ranks", *columns])
+    for stage in found.stages:
+        pairs = [getattr(stage, name) for name in FIGURES]
+        figures = [value for pair in pairs for value in (pair.predicted, pair.measured)]
+        writer.writerow([stage.stage, stage.layers, stage.ranks, *figures])
+    return stream.getvalue().rstrip("\n")

@@ -1,0 +1,40 @@
+"""Tests of the mirror of cores: a machine of ranks, and rates by a clock that a test sets."""
+
+import itertools
+
+import pytest
+
+from planner.catalogue import topology_of
+from planner.errors import InputError
+from planner.running import cores
+from planner.running.cores import Core, machine_of_cores, measured_core
+
+
+def test_every_rank_is_a_chip_with_its_share_of_memory():
+    core = Core((9e10, 1e11, 2e11), (1e10,))
+    topology = topology_of(machine_of_cores(core, "here", 2, 8 * 2**30, "a processor"))
+    assert topology.chips == 2
+    assert topology.software.name == "torch-gloo"
+    assert topology.chip.memory[0].capacity_bytes == pytest.approx(3.6 * 2**30)
+    assert topology.chip.peak_flop_per_s("fp32") == 1e11
+    assert not topology_of(machine_of_cores(core, "here", 1, 8e9, "a processor")).fabrics
+    with pytest.raises(InputError, match="--ranks"):
+        machine_of_cores(core, "here", 0, 8e9, "a processor")
+
+
+def test_rates_are_amounts_by_the_clock(monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    monkeypatch.setattr(cores, "WIDTH", 8)
+    monkeypatch.setattr(cores, "MATRICES", 2)
+    ticks = itertools.count(0.0, 0.5)
+    found = measured_core(3, clock=lambda: next(ticks))
+    assert found.flop_per_s == (2 * 512 * 2 * 64 / 0.5,) * 3
+    assert found.bytes_per_s == (4 * 2 * 64 / 0.5,) * 3
+    with pytest.raises(InputError, match="--repeats"):
+        measured_core(0)
+
+
+def test_this_machine_has_cores_and_memory():
+    assert cores.cores_at_hand() >= 1
+    assert cores.memory_at_hand_bytes() > 1e8
