@@ -16,7 +16,7 @@ from benchmarks.running import (
     stages_of,
     table,
 )
-from planner.catalogue import topology_of
+from planner.catalogue import described_topology
 from planner.running.comparing import PlanRun, compared, predicted
 from planner.running.cores import Core, machine_of_cores
 from planner.running.jobs import PhaseReport, RankReport
@@ -28,7 +28,7 @@ def bench(tmp_path):
     model = tmp_path / "config.json"
     model.write_text(json.dumps(config_of()))
     machine = machine_of_cores(Core((1e11,), (1e10,)), "here", 4, 4e9, "a processor")
-    return Bench(model, topology_of(machine), tmp_path / "rows.jsonl")
+    return Bench(model, described_topology(machine), tmp_path / "rows.jsonl")
 
 
 def ran(bench, case, topology):

@@ -102,8 +102,8 @@ COMMANDS: dict[str, Entry] = {
     "calibrate": Entry(
         "surveys",
         "calibrate",
-        "Fit a software stack's constants to your own measurements; use the result as --software"
-        " FILE.",
+        "Fit a software stack's constants to your own measurements, or scale it to a few; use the"
+        " result as --software FILE.",
     ),
     "machine": Entry(
         "machine",

@@ -152,7 +152,7 @@ def _topology(machine: Path | None, ranks: int) -> Topology:
             )
         return topology
     complain("measuring a core of this machine; `planner machine cores --out` keeps it")
-    return catalogue.topology_of(_here(7, "here", max(ranks, cores_at_hand())))
+    return catalogue.described_topology(_here(7, "here", max(ranks, cores_at_hand())))
 
 
 def _here(repeats: int, name: str, ranks: int) -> dict[str, Any]:

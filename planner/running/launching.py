@@ -31,6 +31,14 @@ ALONE = {
 """What ranks find in their environment: one thread each, and no wire but the loopback."""
 
 
+def _without_working_folder() -> dict[str, str]:
+    """The environment, in which no place for modules depends on where we stand."""
+    places = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    whole = [place for place in places if os.path.isabs(place)]
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return kept | ({"PYTHONPATH": os.pathsep.join(whole)} if whole else {})
+
+
 class RunError(PlannerError):
     """Ranks could not carry out a job: one of them failed or died; the sentence says which."""
 
@@ -47,12 +55,13 @@ class Ranks:
         # Here and not there: processes that are killed leave their files behind.
         self._folder = tempfile.TemporaryDirectory(prefix="planner-run-")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "planner.running.nursery"],
+            # -P: the working folder, where anybody may have put a torch.py, is not looked in.
+            [sys.executable, "-P", "-m", "planner.running.nursery"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, **ALONE, "TMPDIR": self._folder.name},
+            env={**_without_working_folder(), **ALONE, "TMPDIR": self._folder.name},
         )
 
     def __enter__(self) -> Self:

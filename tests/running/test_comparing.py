@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.catalogue import topology_of
+from planner.catalogue import described_topology
 from planner.errors import InputError
 from planner.running.comparing import Pair, Question, compared, job_for, predicted, run_plan
 from planner.running.cores import Core, machine_of_cores
@@ -17,7 +17,7 @@ def asked(tmp_path):
     config = config_of()
     machine = machine_of_cores(Core((1e11,), (1e10,)), "here", 4, 4e9, "a processor")
     workload = Workload(batch_size=6, prompt_tokens=9, output_tokens=5, arrivals="together")
-    return Question(tiny_graph(tmp_path, config), config, topology_of(machine), workload)
+    return Question(tiny_graph(tmp_path, config), config, described_topology(machine), workload)
 
 
 def report(stage, rank, cpu_s, moved_bytes):

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from planner.catalogue import topology_of
+from planner.catalogue import described_topology
 from planner.errors import InputError
 from planner.running import cores
 from planner.running.cores import Core, machine_of_cores, measured_core
@@ -12,12 +12,12 @@ from planner.running.cores import Core, machine_of_cores, measured_core
 
 def test_every_rank_is_a_chip_with_its_share_of_memory():
     core = Core((9e10, 1e11, 2e11), (1e10,))
-    topology = topology_of(machine_of_cores(core, "here", 2, 8 * 2**30, "a processor"))
+    topology = described_topology(machine_of_cores(core, "here", 2, 8 * 2**30, "a processor"))
     assert topology.chips == 2
     assert topology.software.name == "torch-gloo"
     assert topology.chip.memory[0].capacity_bytes == pytest.approx(3.6 * 2**30)
     assert topology.chip.peak_flop_per_s("fp32") == 1e11
-    assert not topology_of(machine_of_cores(core, "here", 1, 8e9, "a processor")).fabrics
+    assert not described_topology(machine_of_cores(core, "here", 1, 8e9, "a processor")).fabrics
     with pytest.raises(InputError, match="--ranks"):
         machine_of_cores(core, "here", 0, 8e9, "a processor")
 

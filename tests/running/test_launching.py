@@ -88,3 +88,10 @@ def test_ranks_end_with_whoever_asked(tmp_path, how):
         asking.kill()
         asking.wait()
         asking.stdout.close()
+
+
+def test_the_working_folder_is_no_place_for_modules(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(("", ".", "/opt/modules", "here")))
+    assert launching._without_working_folder()["PYTHONPATH"] == "/opt/modules"
+    monkeypatch.setenv("PYTHONPATH", ".")
+    assert "PYTHONPATH" not in launching._without_working_folder()

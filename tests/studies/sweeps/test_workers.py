@@ -19,6 +19,7 @@ import pytest
 
 import planner
 from planner.detection import probing
+from planner.running import launching
 from planner.studies.sweeps import workers
 from planner.studies.sweeps.workers import Embedded, LostError, Processes, answer_all
 
@@ -158,7 +159,7 @@ def test_nothing_else_in_the_package_starts_a_process():
         for source in sources
         if any(word in source.read_text(encoding="utf-8") for word in starting)
     ]
-    known = [pathlib.Path(one.__file__) for one in (probing, workers)]
+    known = [pathlib.Path(one.__file__) for one in (probing, launching, workers)]
     assert sorted(found) == sorted(known)
 
 
