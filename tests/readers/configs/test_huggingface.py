@@ -461,7 +461,7 @@ def test_a_huge_file_is_not_opened(tmp_path):
     path = written(tmp_path, json.dumps(LLAMA))
     with path.open("r+b") as stream:
         stream.truncate(100 * CONFIG_BYTES)
-    assert "has 800 MiB; a config.json has less than 8" in refusal(path)
+    assert "has 800 MiB; a config.json has at most 8" in refusal(path)
 
 
 def test_a_folder_without_a_config_says_which_file_is_missing(tmp_path):
