@@ -98,6 +98,17 @@ def flying(order: Order) -> str:
     return str(kept or plan.micro_batches)
 
 
+ANY_ATTENTION_RANK = "which attention rank a request goes to"
+
+
+def shared_micro_batches(order: Order) -> str:
+    """What engines decide that keep as many micro-batches in flight as stages."""
+    return (
+        "which sequences share a micro-batch (as many are in flight as stages:"
+        f" {flying(order)} were priced)"
+    )
+
+
 VISIBLE = {"Intel Arc": "ZE_AFFINITY_MASK", "Intel Gaudi": "HABANA_VISIBLE_MODULES"}
 """Variables that name the chips which a process sees, by how chips' names begin; AMD's read CUDA's."""
 
@@ -133,6 +144,39 @@ def asked_of_server(order: Order) -> tuple[int, int | None, float | None]:
     at_once = workload.offered or order.job.score.batch_size
     times = 1 if workload.arrivals == "together" else SEQUENCES_ASKED
     return at_once * times, at_once, None
+
+
+def pace_flags(order: Order) -> list[tuple[str, ...]]:
+    """Of a benchmark: how many requests at once, or how many a second; all the tools spell it
+    alike."""
+    _, at_once, rate = asked_of_server(order)
+    flags: list[tuple[str, ...]] = []
+    if at_once is not None:
+        flags.append(("--max-concurrency", str(at_once)))
+    if rate is not None:
+        flags.append(("--request-rate", f"{rate:.6g}"))
+    return flags
+
+
+def decided_by_servers(
+    order: Order, *, cache: str, micro_batches: str, attention: str | None = None
+) -> list[str]:
+    """What servers decide by themselves, in the engine's own terms where they differ: `cache` says
+    how they size their cache, `micro_batches` how they fill a pipeline, `attention` what they do
+    with attention ranks."""
+    launch = order.launch
+    room = min(stage.kv_room_bytes for stage in order.job.score.stages)
+    sentences = [
+        f"{cache}; {spoken(room, 'B')} were priced on the fullest chip",
+        "its kernels for attention, matmuls and collectives, and which of them CUDA graphs hold",
+    ]
+    if launch.pipeline_parallel > 1:
+        sentences.append(micro_batches)
+    if launch.attention_parallel > 1 and attention is not None:
+        sentences.append(attention)
+    if launch.expert_parallel > 1:
+        sentences.append("which rank holds which expert, and by which kernels tokens go there")
+    return sentences
 
 
 def lengths_of(order: Order) -> tuple[int, int, int]:

@@ -5,18 +5,20 @@ import math
 from planner.errors import InputError, listed
 from planner.export.hosts import Seat, seats_of
 from planner.export.orders import (
+    ANY_ATTENTION_RANK,
     Order,
     asked_of_server,
     cut_of,
-    flying,
+    decided_by_servers,
     lengths_of,
     numbered,
+    pace_flags,
+    shared_micro_batches,
     visible,
 )
 from planner.export.routers import BOOTSTRAP_PORT
 from planner.export.scripts import Start, Words, node_address
 from planner.launches.launch import Drafting, Launch
-from planner.units import spoken
 
 CUT = "SGLANG_PP_LAYER_PARTITION"
 PORT = 30000
@@ -179,29 +181,18 @@ def files(order: Order) -> dict[str, str]:
 
 def decided(order: Order) -> list[str]:
     """What it decides by itself."""
-    launch = order.launch
-    room = min(stage.kv_room_bytes for stage in order.job.score.stages)
-    sentences = [
-        f"how many tokens its cache holds: what --mem-fraction-static leaves; {spoken(room, 'B')}"
-        " were priced on the fullest chip",
-        "its kernels for attention, matmuls and collectives, and which of them CUDA graphs hold",
-    ]
-    if launch.pipeline_parallel > 1:
-        sentences.append(
-            "which sequences share a micro-batch (as many are in flight as stages:"
-            f" {flying(order)} were priced)"
-        )
-    if launch.attention_parallel > 1:
-        sentences.append("which attention rank a request goes to")
-    if launch.expert_parallel > 1:
-        sentences.append("which rank holds which expert, and by which kernels tokens go there")
-    return sentences
+    return decided_by_servers(
+        order,
+        cache="how many tokens its cache holds: what --mem-fraction-static leaves",
+        micro_batches=shared_micro_batches(order),
+        attention=ANY_ATTENTION_RANK,
+    )
 
 
 def benchmark(order: Order, url: str) -> Words:
     """Its own benchmark of a server; a range ratio of 1 leaves no length to chance."""
     shared, prompt, output = lengths_of(order)
-    requests, at_once, rate = asked_of_server(order)
+    requests, *_ = asked_of_server(order)
     command: list[tuple[str, ...]] = [
         ("python3", "-m", "sglang.bench_serving"),
         ("--backend", "sglang"),
@@ -218,11 +209,7 @@ def benchmark(order: Order, url: str) -> Words:
             ("--random-range-ratio", "1"),
             ("--num-prompts", str(requests)),
         ]
-    if at_once is not None:
-        command.append(("--max-concurrency", str(at_once)))
-    if rate is not None:
-        command.append(("--request-rate", f"{rate:.6g}"))
-    return tuple(command)
+    return (*command, *pace_flags(order))
 
 
 def _with_prefix(requests: int, shared: int, prompt: int, output: int) -> list[tuple[str, ...]]:

@@ -8,16 +8,17 @@ from planner.export.hosts import Seat, seats_of
 from planner.export.orders import (
     Order,
     asked_of_server,
-    flying,
+    decided_by_servers,
     lengths_of,
     numbered,
+    pace_flags,
+    shared_micro_batches,
     visible,
 )
 from planner.export.scripts import Start, Words
 from planner.export.yaml_text import yaml_of
 from planner.launches.launch import Drafting
 from planner.scoring.score import StageScore
-from planner.units import spoken
 
 PORT = 8000
 QUANTISES: tuple[str, ...] = ()
@@ -142,27 +143,17 @@ def _speculative(drafting: Drafting, order: Order) -> dict[str, Any]:
 
 def decided(order: Order) -> list[str]:
     """What it decides by itself."""
-    launch = order.launch
-    room = min(stage.kv_room_bytes for stage in order.job.score.stages)
-    sentences = [
-        "how many tokens its cache holds: free_gpu_memory_fraction of what it finds free;"
-        f" {spoken(room, 'B')} were priced on the fullest chip",
-        "its kernels for attention, matmuls and collectives, and which of them CUDA graphs hold",
-    ]
-    if launch.pipeline_parallel > 1:
-        sentences.append(
-            "which sequences share a micro-batch (as many are in flight as stages:"
-            f" {flying(order)} were priced)"
-        )
-    if launch.expert_parallel > 1:
-        sentences.append("which rank holds which expert, and by which kernels tokens go there")
-    return sentences
+    return decided_by_servers(
+        order,
+        cache="how many tokens its cache holds: free_gpu_memory_fraction of what it finds free",
+        micro_batches=shared_micro_batches(order),
+    )
 
 
 def benchmark(order: Order, url: str) -> Words:
     """Its own benchmark of a server."""
     shared, prompt, output = lengths_of(order)
-    requests, at_once, rate = asked_of_server(order)
+    requests, *_ = asked_of_server(order)
     command: list[tuple[str, ...]] = [
         ("python3", "-m", "tensorrt_llm.serve.scripts.benchmark_serving"),
         ("--backend", "openai"),
@@ -176,8 +167,4 @@ def benchmark(order: Order, url: str) -> Words:
         ("--ignore-eos",),
         ("--num-prompts", str(requests)),
     ]
-    if at_once is not None:
-        command.append(("--max-concurrency", str(at_once)))
-    if rate is not None:
-        command.append(("--request-rate", f"{rate:.6g}"))
-    return tuple(command)
+    return (*command, *pace_flags(order))

@@ -5,19 +5,21 @@ from typing import Any
 
 from planner.export.hosts import Seat, seats_of
 from planner.export.orders import (
+    ANY_ATTENTION_RANK,
     Order,
     asked_of_server,
     check_drafts_in_pipeline,
     cut_of,
+    decided_by_servers,
     flying,
     lengths_of,
     numbered,
+    pace_flags,
     visible,
 )
 from planner.export.scripts import Start, Words, node_address
 from planner.launches.launch import Drafting, Launch
 from planner.launches.ranks import by_attention_rank
-from planner.units import spoken
 
 CUT = "VLLM_PP_LAYER_PARTITION"
 PORT = 8000
@@ -168,29 +170,19 @@ def files(order: Order) -> dict[str, str]:
 
 def decided(order: Order) -> list[str]:
     """What it decides by itself."""
-    launch = order.launch
-    room = min(stage.kv_room_bytes for stage in order.job.score.stages)
-    sentences = [
-        f"how many blocks of the cache it has: what it finds free at its start; {spoken(room, 'B')}"
-        " were priced on the fullest chip",
-        "its kernels for attention, matmuls and collectives, and which of them CUDA graphs hold",
-    ]
-    if launch.pipeline_parallel > 1:
-        sentences.append(
-            "how sequences are shared out over micro-batches, and how many are in flight"
-            f" ({flying(order)} were priced: stages, and one more where it schedules ahead)"
-        )
-    if launch.attention_parallel > 1:
-        sentences.append("which attention rank a request goes to")
-    if launch.expert_parallel > 1:
-        sentences.append("which rank holds which expert, and by which kernels tokens go there")
-    return sentences
+    return decided_by_servers(
+        order,
+        cache="how many blocks of the cache it has: what it finds free at its start",
+        micro_batches="how sequences are shared out over micro-batches, and how many are in flight"
+        f" ({flying(order)} were priced: stages, and one more where it schedules ahead)",
+        attention=ANY_ATTENTION_RANK,
+    )
 
 
 def benchmark(order: Order, url: str) -> Words:
     """Its own benchmark of a server."""
     shared, prompt, output = lengths_of(order)
-    requests, at_once, rate = asked_of_server(order)
+    requests, *_ = asked_of_server(order)
     command: list[tuple[str, ...]] = [
         ("vllm", "bench", "serve"),
         ("--backend", "vllm"),
@@ -206,8 +198,4 @@ def benchmark(order: Order, url: str) -> Words:
     ]
     if shared:
         command.append(("--random-prefix-len", str(shared)))
-    if at_once is not None:
-        command.append(("--max-concurrency", str(at_once)))
-    if rate is not None:
-        command.append(("--request-rate", f"{rate:.6g}"))
-    return tuple(command)
+    return (*command, *pace_flags(order))
