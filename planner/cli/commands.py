@@ -1,15 +1,15 @@
 """The command `score`, of a plan or of the command that an engine is started with."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from planner.cli import plans
 from planner.cli.answers import Meter, answer, result_fields
 from planner.cli.arguments import (
     Arrivals,
+    Asked,
     Chips,
     Counts,
     Degrees,
@@ -24,8 +24,11 @@ from planner.cli.arguments import (
     Stack,
     TimeLimit,
     Usable,
+    asked_of,
     grouped,
+    read_plan,
     seconds,
+    space_of,
     speculation_of,
     workload_of,
 )
@@ -33,6 +36,22 @@ from planner.errors import InputError
 from planner.launches.commands import read_command
 from planner.launches.launch import Reading
 from planner.launches.scoring import CommandScore, score_command
+from planner.machines.engine import Space
+from planner.machines.software import Software
+from planner.plan import Plan
+from planner.pricing.engines import in_flight
+from planner.report.plans import space_line, versioned
+from planner.report.text import (
+    assumption_lines,
+    plan_section,
+    question_lines,
+    score_lines,
+    unvouched_lines,
+)
+from planner.report.words import seat_lines
+from planner.scoring.checking import check_plan
+from planner.scoring.plans import score_plan
+from planner.space.degrees import uniform_plan
 from planner.workload import Workload
 
 MaybeModel = Annotated[
@@ -129,20 +148,71 @@ def score(
     if model is None or topology is None:
         raise InputError("score needs a MODEL and a TOPOLOGY, or --from COMMAND --machine NAME")
     of.refuse_alone()
-    groups = (degrees, formats, requests, drafts, counts)
-    flat = {name: value for group in groups for name, value in asdict(group).items()}
-    plans.score(
-        model=model,
-        topology=topology,
-        plan=plan,
+    asked = asked_of(
+        model,
+        topology,
+        formats,
+        requests,
         arrivals=arrivals,
         chips=chips,
         software=software,
         usable_memory=usable_memory,
-        space=space,
-        format=format,
-        **flat,
+        drafts=drafts,
+        counts=counts,
     )
+    scored = _scored_plan(asked, plan, degrees)
+    answer(format, *_priced(scored, asked, counts, space_of(space)))
+
+
+def _priced(plan: Plan, asked: Asked, counts: Counts, space: Space) -> tuple[str, dict[str, Any]]:
+    """What there is to say of a plan, as text and as fields."""
+    price = score_plan(plan, *asked, **counts.bases())
+    software = asked.topology.software
+    faults = []
+    if space == "engine" and software.engine.is_known:
+        faults = [broken.message for broken in check_plan(plan, *asked)]
+    lines = [*question_lines(*asked), *seat_lines(price), "", *plan_section(plan)]
+    lines += _startable_lines(software, faults, space)
+    lines += ["", *score_lines(price), "", "assumptions"]
+    notes = [*assumption_lines(*asked), *unvouched_lines(price)]
+    lines += [f"  {line}" for line in notes]
+    fields = {
+        "score": price.model_dump(mode="json"),
+        "plan": plan.model_dump(mode="json"),
+        "engine_faults": faults,
+    }
+    return "\n".join(lines), fields
+
+
+def _scored_plan(asked: Asked, plan: Path | None, degrees: Degrees) -> Plan:
+    """The plan of a file, or the uniform plan of degrees."""
+    if plan is not None:
+        if degrees != Degrees():
+            raise InputError(
+                "--plan and degrees are both given; a plan has its own degrees and micro-batches,"
+                " so give one or the other"
+            )
+        return read_plan(plan)
+    made = uniform_plan(asked.graph, asked.topology, **degrees.given())
+    batch = asked.workload.batch_size
+    if degrees.micro_batches is None and batch is not None:
+        # Where an engine keeps each sequence by itself, only now is it known how many there are.
+        sequences = -(-batch // made.replicas)
+        kept = in_flight(asked.topology.software.engine, len(made.stages), sequences)
+        return made.replace(micro_batches=kept or made.micro_batches)
+    return made
+
+
+def _startable_lines(software: Software, faults: list[str], space: Space) -> list[str]:
+    """Whether the software can be started with a plan."""
+    if space == "any":
+        return []
+    if not software.engine.is_known:
+        return [space_line(space, [software])]
+    named = versioned(software)
+    if not faults:
+        return [f"{named} can be started with it"]
+    return [f"{named} cannot be started with it: {fault}" for fault in faults]
 
 
 def _scored(

@@ -1,5 +1,5 @@
-"""Commands that plan, price and check: `plan`, `disaggregate`, `pair`, `cluster`, `score`,
-`compare`, `size`, `verify`."""
+"""Commands that plan and check: `plan`, `disaggregate`, `pair`, `cluster`, `compare`, `size`,
+`verify`."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,7 +23,6 @@ from planner.cli.arguments import (
     Counts,
     DecodeChips,
     DecodeMachine,
-    Degrees,
     Drafts,
     EngineName,
     ExpertChips,
@@ -35,7 +34,6 @@ from planner.cli.arguments import (
     Machines,
     ModelName,
     Output,
-    PlanFile,
     PlanOut,
     Prompt,
     ProvedAgain,
@@ -55,7 +53,6 @@ from planner.cli.arguments import (
     engine_of,
     graph_of,
     grouped,
-    read_plan,
     seconds,
     space_of,
     whole,
@@ -66,10 +63,7 @@ from planner.cli.files import OutFile, check_outputs, check_writable, write_whol
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.machines.accounts import alike
 from planner.machines.cluster import Cluster
-from planner.machines.engine import Space
-from planner.machines.software import Software
 from planner.machines.topology import Topology
-from planner.plan import Plan
 from planner.planning.certificates import verify as check_certificate
 from planner.planning.clusters import partition_cluster
 from planner.planning.disaggregation import disaggregate
@@ -77,22 +71,9 @@ from planner.planning.fleets import partition_fleet
 from planner.planning.pairing import disaggregate_attention
 from planner.planning.partitioning import partition
 from planner.planning.sizing import extents_of, size_machines
-from planner.pricing.engines import in_flight
 from planner.readers.files import read_text
 from planner.report.misses import quick_misses
-from planner.report.plans import space_line, versioned
-from planner.report.text import (
-    assumption_lines,
-    plan_section,
-    question_lines,
-    score_lines,
-    unvouched_lines,
-)
-from planner.report.words import seat_lines
-from planner.scoring.checking import check_plan
 from planner.scoring.disaggregated import Link
-from planner.scoring.plans import score_plan
-from planner.space.degrees import uniform_plan
 from planner.units import parse_quantity
 
 NO_TIME = 4
@@ -341,89 +322,6 @@ def _pooled_fields(result: ClusterResult) -> dict[str, Any]:
         for pool in result.cluster.pools
     ]
     return result.model_dump(mode="json", exclude={"graph", "cluster"}) | {"pools": pools}
-
-
-@grouped
-def score(
-    model: ModelName,
-    topology: TopologyName,
-    *,
-    plan: PlanFile = None,
-    degrees: Degrees,
-    formats: Formats,
-    requests: Requests,
-    arrivals: Arrivals = "steady",
-    chips: Chips = None,
-    software: Stack = None,
-    usable_memory: Usable = None,
-    drafts: Drafts,
-    space: SpaceName = "engine",
-    counts: Counts,
-    format: Shape = "table",
-) -> None:
-    """Price a plan: one from a file, or the uniform plan of given degrees; and say why the
-    machine's software cannot be started with it, where that is so."""
-    chosen_from = space_of(space)
-    asked = asked_of(
-        model,
-        topology,
-        formats,
-        requests,
-        arrivals=arrivals,
-        chips=chips,
-        software=software,
-        usable_memory=usable_memory,
-        drafts=drafts,
-        counts=counts,
-    )
-    scored = _scored_plan(asked, plan, degrees)
-    price = score_plan(scored, *asked, **counts.bases())
-
-    faults = []
-    if chosen_from == "engine" and asked.topology.software.engine.is_known:
-        faults = [broken.message for broken in check_plan(scored, *asked)]
-    lines = [*question_lines(*asked), *seat_lines(price), "", *plan_section(scored)]
-    lines += _startable_lines(asked.topology.software, faults, chosen_from)
-    lines += ["", *score_lines(price), "", "assumptions"]
-    notes = [*assumption_lines(*asked), *unvouched_lines(price)]
-    lines += [f"  {line}" for line in notes]
-    fields = {
-        "score": price.model_dump(mode="json"),
-        "plan": scored.model_dump(mode="json"),
-        "engine_faults": faults,
-    }
-    answer(format, "\n".join(lines), fields)
-
-
-def _scored_plan(asked: Asked, plan: Path | None, degrees: Degrees) -> Plan:
-    """The plan of a file, or the uniform plan of degrees."""
-    if plan is not None:
-        if degrees != Degrees():
-            raise InputError(
-                "--plan and degrees are both given; a plan has its own degrees and micro-batches,"
-                " so give one or the other"
-            )
-        return read_plan(plan)
-    made = uniform_plan(asked.graph, asked.topology, **degrees.given())
-    batch = asked.workload.batch_size
-    if degrees.micro_batches is None and batch is not None:
-        # Where an engine keeps each sequence by itself, only now is it known how many there are.
-        sequences = -(-batch // made.replicas)
-        kept = in_flight(asked.topology.software.engine, len(made.stages), sequences)
-        return made.replace(micro_batches=kept or made.micro_batches)
-    return made
-
-
-def _startable_lines(software: Software, faults: list[str], space: Space) -> list[str]:
-    """Whether the software can be started with a plan."""
-    if space == "any":
-        return []
-    if not software.engine.is_known:
-        return [space_line(space, [software])]
-    named = versioned(software)
-    if not faults:
-        return [f"{named} can be started with it"]
-    return [f"{named} cannot be started with it: {fault}" for fault in faults]
 
 
 def _fields_of(options: dict[str, Any]) -> tuple[str, ...]:

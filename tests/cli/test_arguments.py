@@ -7,7 +7,7 @@ from typing import Annotated
 import pytest
 import typer
 
-from planner.cli import plans
+from planner.cli import commands, plans
 from planner.cli.arguments import Drafts, Formats, grouped, speculation_of
 from planner.errors import InputError
 from tests import onnx_writer
@@ -114,14 +114,17 @@ def test_fields_of_a_group_are_options_of_the_command_in_their_place():
 
 def test_every_option_of_plan_score_and_compare_is_the_same_option():
     of_plan, of_score, of_compare = (
-        signature(command).parameters for command in (plans.plan, plans.score, plans.compare)
+        signature(command).parameters for command in (plans.plan, commands.score, plans.compare)
     )
-    for others in (of_score, of_compare):
+    # A command that is scored names its model itself, so that both may be left out there.
+    of_a_command = {
+        "model": (commands.MaybeModel, None),
+        "topology": (commands.MaybeTopology, None),
+    }
+    for others, own in ((of_score, of_a_command), (of_compare, {})):
         for name in (of_plan.keys() & others.keys()) - {"plan"}:
-            assert (others[name].annotation, others[name].default) == (
-                of_plan[name].annotation,
-                of_plan[name].default,
-            )
+            expected = of_plan[name].annotation, of_plan[name].default
+            assert (others[name].annotation, others[name].default) == own.get(name, expected)
     assert len(of_plan.keys() & of_score.keys()) >= 13
 
 
