@@ -17,6 +17,7 @@ from planner.plan import ChipRange, Plan, Stage
 from planner.scoring.checking import check_plan
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
+from planner.solver.chain.packing import Packing
 from planner.space.layout import packing_of
 
 ROUNDING = 1e-9
@@ -47,12 +48,13 @@ def _plans(certificate: Certificate) -> Iterator[Plan]:
     """Tensor × sequence × guidance × replicas, each counted up to the chips that are there."""
     graph, topology = certificate.graph, certificate.topology
     batch = certificate.workload.batch_size
+    packing = packing_of(topology)
     for tensor, sequence, passes in _degrees(graph, topology):
         width = tensor * sequence * passes
         for replicas in range(1, topology.chips // width + 1):
             if batch is not None and not _shortens(batch, replicas):
                 continue
-            plan = _plan(graph, topology, tensor, sequence, passes, replicas)
+            plan = _plan(graph, packing, tensor, sequence, passes, replicas)
             if plan is None:
                 continue
             if batch is not None:
@@ -80,11 +82,10 @@ def _degrees(graph: ModelGraph, topology: Topology) -> Iterator[tuple[int, int, 
 
 
 def _plan(
-    graph: ModelGraph, topology: Topology, tensor: int, sequence: int, passes: int, replicas: int
+    graph: ModelGraph, packing: Packing, tensor: int, sequence: int, passes: int, replicas: int
 ) -> Plan | None:
     """On chips as a layout puts so many groups; None where it has no place for them."""
     width = tensor * sequence * passes
-    packing = packing_of(topology)
     if packing.rule(width) is None:
         return None
     bases = packing.copies(width, replicas)
