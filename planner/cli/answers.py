@@ -7,7 +7,7 @@ from typing import Any
 
 from planner.answers.results import Result
 from planner.answers.sizings import Sizing
-from planner.cli.streams import complain, say, say_json
+from planner.cli.streams import say, say_json
 from planner.errors import listed
 from planner.machines.accounts import SCOPE_WORDS, common_price_basis
 from planner.machines.prices import BASIS_WORDS
@@ -17,7 +17,6 @@ from planner.report.plans import plan_line
 from planner.report.text import aligned, chosen_lines, question_lines
 from planner.report.words import field_text, limit_text
 from planner.scoring.score import Score
-from planner.studies.sweeps.meters import Tally, terminal_bar
 
 
 def answer(format: str, text: str, fields: Any) -> None:
@@ -188,7 +187,7 @@ class Meter:
         self.shown_s = 1.0
 
     def __call__(self, progress: Progress) -> None:
-        if progress.elapsed_s < self.shown_s or not _is_watched():
+        if progress.elapsed_s < self.shown_s or not is_watched():
             return
         self.shown_s = progress.elapsed_s + 0.5
         best = "no plan yet" if progress.objective is None else f"best {progress.objective:.4g}"
@@ -198,29 +197,6 @@ class Meter:
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
 
-class SweepMeter:
-    """A bar where somebody is watching; at the end what is to be known of rows that were found in
-    a file."""
-
-    def __init__(self) -> None:
-        self._bar = terminal_bar() if _is_watched() else None
-        self._last: Tally | None = None
-
-    def __call__(self, tally: Tally) -> None:
-        self._last = tally
-        if self._bar is not None:
-            self._bar(tally, False)
-
-    def end(self) -> None:
-        """Put a line in the place of the bar; where there is none, say what is old or damaged."""
-        if self._last is None:
-            return
-        if self._bar is not None:
-            self._bar(self._last, True)
-        elif self._last.reused or self._last.damaged:
-            complain(str(self._last))
-
-
-def _is_watched() -> bool:
+def is_watched() -> bool:
     """Whether a terminal is there that can write over its own line."""
     return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
