@@ -15,6 +15,7 @@ import math
 import resource
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -393,9 +394,11 @@ def main(seed: int, count: int, only: str = "") -> int:
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (size + ROOM_BYTES, hard))
     status = 0
-    for call, what in faults(chosen):
-        status = 1
-        print(json.dumps([*call, what]), flush=True)
+    # Absurd names of files are names of files all the same: what is written there goes with the room.
+    with tempfile.TemporaryDirectory() as room, contextlib.chdir(room):
+        for call, what in faults(chosen):
+            status = 1
+            print(json.dumps([*call, what]), flush=True)
     print(json.dumps({"made": len(chosen)}), flush=True)
     return status
 
