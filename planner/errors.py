@@ -6,7 +6,9 @@
     │   └── UnknownNameError   no such model, topology, software or field; names the nearest three
     ├── InfeasibleError        proved: there is no plan; says demand, capacity, gap, and how many
     │                          chips would do
-    └── NoPlanFoundError       time ran out or Ctrl-C came before any plan; nothing is proved
+    ├── NoPlanFoundError       time ran out or Ctrl-C came before any plan; nothing is proved
+    │   └── TimeUpError        the same of a part of the work: whoever has an answer catches it
+    └── TooLargeError          the work would take more memory than is allowed; nothing is proved
 
 Every message is one sentence that stands alone. A solver that broke our own rules is our bug:
 `AssertionError`.
@@ -100,6 +102,26 @@ class InfeasibleError(PlannerError):
 
 class NoPlanFoundError(PlannerError):
     """Time ran out, or Ctrl-C came, before any plan was found; nothing is proved."""
+
+
+class TimeUpError(NoPlanFoundError):
+    """A look at a clock that has run out; `interrupted`: that Ctrl-C has ended.
+
+    Whoever has an answer so far catches it; where nobody has, it says so to the user.
+    """
+
+    def __init__(self, *, interrupted: bool = False) -> None:
+        self.interrupted = interrupted
+        how = "Ctrl-C came" if interrupted else "time ran out"
+        super().__init__(f"{how} before any plan was found; nothing is proved: allow more time")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For processes that hand errors on."""
+        return partial(type(self), interrupted=self.interrupted), ()
+
+
+class TooLargeError(PlannerError):
+    """The work would take more memory than is allowed; nothing is proved."""
 
 
 def nearest_names(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:

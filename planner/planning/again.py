@@ -69,8 +69,6 @@ def proved_again(
     left_s = None if time_limit_s is None else max(0.0, deadline - time.monotonic())
     search = RowSearch(candidates, time_limit_s=left_s, nice=False)
     search.run()
-    if search.interrupted:
-        raise KeyboardInterrupt
     told = candidates.field_value
     found = search.best.plan is not None
     value = told(question.objective, search.best.value) if found else None

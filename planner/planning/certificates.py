@@ -20,12 +20,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
 from planner.answers.certificates import Certificate, Verdict
 from planner.answers.proof import AS_GOOD
 from planner.answers.question import ASKED, SAMPLE_FIELDS, Question, question_of
-from planner.errors import InputError, shortened
+from planner.errors import InputError, TimeUpError, shortened
 from planner.guards import guarded
-from planner.planning.again import NOT_AGAIN, check_statable, proved_again
+from planner.planning.again import NOT_AGAIN, Again, check_statable, proved_again
+from planner.planning.cutting_off import cut_off
 from planner.planning.engine_proof import EngineProof
 from planner.planning.likeness import likenesses_of
 from planner.planning.rate_proof import RateProof
@@ -38,6 +40,7 @@ from planner.scoring.score import Score
 from planner.solver.chain.problem import ChainProblem, Floats, Ints, Measure
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
+from planner.units import PositiveBytes
 
 CLOSE = 1e-6
 """Relative: figures closer than this are one."""
@@ -50,8 +53,13 @@ MOST_STATES = 2_000_000
 
 
 @guarded
+@allowance.allowing
 def verify(
-    certificate: Certificate | str | Path, *, time_limit_s: float | None = 60.0, again: bool = False
+    certificate: Certificate | str | Path,
+    *,
+    time_limit_s: float | None = 60.0,
+    memory_limit_bytes: PositiveBytes | None = None,
+    again: bool = False,
 ) -> Verdict:
     """Check a certificate, or the one in a file, without the solver; `again` lets OR-Tools CP-SAT prove its bound too, in
     as much time (see `planning.again`).
@@ -64,14 +72,15 @@ def verify(
     started = time.monotonic()
     certificate = _read(certificate)
     question = _question(certificate)
-    score = _check_answer(certificate)
+    with allowance.freely():
+        score = _check_answer(certificate)
     deadline = math.inf if time_limit_s is None else started + time_limit_s
     if again:
         check_statable(certificate)
-    checked, boxes = _checked_bound(certificate, question, score, deadline)
+    checked, boxes = _checked_in_time(certificate, question, score, deadline)
     confirmed = checked is not None and not _better(certificate, checked, certificate.bound)
-    is_late = not confirmed and time.monotonic() >= deadline
-    second = proved_again(certificate, question, score, time_limit_s) if again else NOT_AGAIN
+    is_late = not confirmed and (allowance.is_up() or time.monotonic() >= deadline)
+    second = _again(certificate, question, score, time_limit_s) if again else NOT_AGAIN
     if second.value is not None and _better(certificate, second.value, certificate.bound):
         raise InputError(
             f"Certificate.bound is {certificate.bound:.9g}, and OR-Tools CP-SAT found a plan that is"
@@ -96,6 +105,27 @@ def verify(
         space=certificate.space,
         elapsed_s=time.monotonic() - started,
     )
+
+
+def _checked_in_time(
+    certificate: Certificate, question: Question, score: Score, deadline: float
+) -> tuple[float | None, int]:
+    """What is proved anew until the time is up; nothing where that came too early."""
+    found: list[tuple[float | None, int]] = []
+    cut_off(lambda: found.append(_checked_bound(certificate, question, score, deadline)), deadline)
+    return found[0] if found else (None, 0)
+
+
+def _again(
+    certificate: Certificate, question: Question, score: Score, time_limit_s: float | None
+) -> Again:
+    """The same by CP-SAT, which has as much time of its own."""
+    found: list[Again] = []
+    with allowance.apart(time_limit_s):
+        cut_off(
+            lambda: found.append(proved_again(certificate, question, score, time_limit_s)), math.inf
+        )
+    return found[0] if found else NOT_AGAIN
 
 
 def _read(given: Certificate | str | Path) -> Certificate:
@@ -259,7 +289,10 @@ class Proof:
             if problem.items * problem.budget > MOST_STATES:
                 return 0.0
             ranges = _ranges_of(box)
-            bound = max(known, BoxProof(problem, claim).least(ranges, deadline))
+            try:
+                bound = max(known, BoxProof(problem, claim).least(ranges, deadline))
+            except TimeUpError:
+                return min([reached, known, *(one for one, _, _ in todo)])
             if bound >= claim:
                 continue
             if box.single:
@@ -444,6 +477,7 @@ class BoxProof:
         best = np.full((len(self.alike), problem.items + 1, len(self.chips)), np.inf)
         best[0, 0, 0] = 0.0
         for head in range(1, problem.items + 1):
+            allowance.look()
             for option, place in enumerate(self.places):
                 tails = np.flatnonzero(allowed[option, :head, head])
                 if not len(tails) or not len(place.ends):

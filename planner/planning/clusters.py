@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+from planner import allowance
 from planner.answers.proof import proved
 from planner.answers.question import Limits, as_priced, question_of
 from planner.answers.results import ClusterResult
@@ -10,6 +11,7 @@ from planner.catalogue import AnyCluster, AnyModel, cluster_of, model_of
 from planner.errors import NoPlanFoundError
 from planner.guards import guarded
 from planner.machines.accounts import PowerBasis, alike_pools
+from planner.machines.cluster import PooledPlan
 from planner.machines.engine import Space
 from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope
@@ -18,10 +20,12 @@ from planner.planning.refusals import refusal_of
 from planner.planning.search import ClusterSearch, Progress
 from planner.scoring.clusters import score_pooled_plan
 from planner.space.cluster_candidates import ClusterCandidates
+from planner.units import PositiveBytes
 from planner.workload import Workload
 
 
 @guarded
+@allowance.allowing
 def partition_cluster(
     graph: AnyModel,
     cluster: AnyCluster,
@@ -31,6 +35,7 @@ def partition_cluster(
     maximize: str | None = None,
     limits: Limits | None = None,
     time_limit_s: float | None = None,
+    memory_limit_bytes: PositiveBytes | None = None,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,
     power_basis: PowerBasis | None = None,
@@ -85,6 +90,11 @@ def found_by(search: ClusterSearch) -> ClusterResult | None:
     plan = search.best.plan
     if plan is None:
         return None
+    with allowance.freely():
+        return _result_of(search, plan)
+
+
+def _result_of(search: ClusterSearch, plan: PooledPlan) -> ClusterResult:
     candidates = search.candidates
     question = candidates.question
     score = score_pooled_plan(

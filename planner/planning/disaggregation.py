@@ -11,9 +11,11 @@ import heapq
 import itertools
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from planner import allowance
 from planner.answers.proof import StoppedBy, proved
 from planner.answers.question import (
     FIELDS,
@@ -27,7 +29,7 @@ from planner.answers.question import (
 from planner.answers.results import Disaggregation
 from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.cost.energy import usd_per_million_tokens
-from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError, TimeUpError, listed
 from planner.guards import guarded
 from planner.machines.accounts import (
     PowerBasis,
@@ -51,6 +53,7 @@ from planner.scoring.disaggregated import (
     score_disaggregated,
 )
 from planner.space.candidates import Candidates
+from planner.units import PositiveBytes
 from planner.workload import Workload
 
 # What the prefill pool and the decode pool are each asked for.
@@ -77,6 +80,7 @@ CUTTABLE = ("switch", "full-mesh", "chain", "dragonfly")
 
 
 @guarded
+@allowance.allowing
 def disaggregate(
     graph: AnyModel,
     workload: Workload,
@@ -88,6 +92,7 @@ def disaggregate(
     maximize: str | None = None,
     limits: Limits | None = None,
     time_limit_s: float | None = None,
+    memory_limit_bytes: PositiveBytes | None = None,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,
     power_basis: PowerBasis | None = None,
@@ -124,16 +129,17 @@ def disaggregate(
         raise _refusal(asked, clock)
     first, second = _settled(asked, clock, found.best)
     machines = asked.prefill.replace(chips=first.chips), asked.decode.replace(chips=second.chips)
-    score = score_disaggregated(
-        first.plan,
-        second.plan,
-        graph,
-        workload,
-        prefill=machines[0],
-        decode=machines[1],
-        link=link,
-        power_scope=power_scope,
-    )
+    with allowance.freely():
+        score = score_disaggregated(
+            first.plan,
+            second.plan,
+            graph,
+            workload,
+            prefill=machines[0],
+            decode=machines[1],
+            link=link,
+            power_scope=power_scope,
+        )
     return _result(
         asked, link, found, (first.plan, second.plan), machines, score, time.monotonic() - started
     )
@@ -167,7 +173,12 @@ class _Clock:
 
     @property
     def over(self) -> bool:
-        return self.interrupted or time.monotonic() >= self.deadline
+        return self.interrupted or allowance.is_up() or time.monotonic() >= self.deadline
+
+    def end(self, up: TimeUpError) -> None:
+        """Nothing more is asked."""
+        self.interrupted |= up.interrupted
+        self.deadline = min(self.deadline, time.monotonic())
 
 
 class _Asked:
@@ -484,8 +495,12 @@ class _Rectangles:
 
     def run(self) -> None:
         while self.open and not self.clock.over and self.open[0][0] < self._least_value * CLOSE:
-            bound, _, rectangle = heapq.heappop(self.open)
-            self._cut(bound, rectangle)
+            first = heapq.heappop(self.open)
+            try:
+                self._cut(first[0], first[2])
+            except TimeUpError as up:
+                heapq.heappush(self.open, first)
+                self.clock.end(up)
 
     def _add(self, bound: float, rectangle: Rectangle) -> None:
         """What is left of a rectangle once no more chips are held than there are."""
@@ -560,20 +575,23 @@ def _settled(asked: _Asked, clock: _Clock, best: _Best) -> tuple[_Pair, _Pair]:
 
 def _fewest(pool: "_Pool", known: _Pair) -> _Pair:
     """The smallest pool that keeps its limits, no larger than one that is known."""
-    while known.chips > pool.least and not pool.clock.over:
-        found = pool.answer(known.chips)
-        if found.plan is not None and found.packed < known.chips:
-            known = _Pair(found.plan, found.packed)
-            continue
-        smaller = pool.answer(known.chips - 1)
-        if smaller.plan is None:
-            break
-        known = _Pair(smaller.plan, smaller.packed)
+    with suppress(TimeUpError):
+        while known.chips > pool.least and not pool.clock.over:
+            found = pool.answer(known.chips)
+            if found.plan is not None and found.packed < known.chips:
+                known = _Pair(found.plan, found.packed)
+                continue
+            smaller = pool.answer(known.chips - 1)
+            if smaller.plan is None:
+                break
+            known = _Pair(smaller.plan, smaller.packed)
     return known
 
 
 def _faster(pool: "_Pool", known: _Pair) -> _Pair:
-    found = known.plan if pool.clock.over else pool.answer(known.chips).plan
+    found: Plan | None = None
+    with suppress(TimeUpError):
+        found = None if pool.clock.over else pool.answer(known.chips).plan
     return known if found is None else _Pair(found, known.chips)
 
 

@@ -9,12 +9,16 @@ import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 import numpy as np
 
 from planner.answers.fronts import Member, best_first
 from planner.answers.proof import StoppedBy
 from planner.answers.question import HELD, TOTALS
+from planner.plan import Plan
+from planner.planning.cutting_off import cut_off
+from planner.planning.first_plans import first_plan
 from planner.solver.chain.cuts import Chain, bottlenecks, halves
 from planner.solver.chain.problem import Floats
 from planner.solver.chain.tradeoffs import Known
@@ -33,7 +37,6 @@ class EngineFrontSearch:
         self, candidates: Candidates, tolerance: float, *, time_limit_s: float | None = None
     ) -> None:
         self.candidates = candidates
-        self.space = EngineSpace(candidates)
         self.started = time.monotonic()
         self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
         self.counts = any(name in HELD for name in candidates.question.fields)
@@ -44,14 +47,37 @@ class EngineFrontSearch:
         self.members: dict[bytes, Found] = {}
         """What was found, by its vector."""
         self.complete = True
+        self.interrupted: bool | None = None
+        """Whether it was Ctrl-C that cut it off, or the clock; None where nothing did."""
+        self.first: Plan | None = None
+        """Any plan, where none was found in time."""
 
     @property
     def stopped_by(self) -> StoppedBy:
         """What ended the search."""
-        return "proof" if self.complete else "time"
+        if self.complete:
+            return "proof"
+        return "interrupt" if self.interrupted else "time"
+
+    @property
+    def found_some(self) -> bool:
+        """Whether there is a plan."""
+        return bool(self.members) or self.first is not None
+
+    @cached_property
+    def space(self) -> EngineSpace:
+        """Made while the clock runs: of a large machine that takes a while."""
+        return EngineSpace(self.candidates)
 
     def run(self) -> None:
-        """Until every span is covered, or the clock runs out."""
+        """Until every span is covered, the clock runs out, or Ctrl-C."""
+        self.interrupted = cut_off(self._run, self.deadline)
+        if self.interrupted is not None:
+            self.complete = False
+        if not self.complete and not self.members:
+            self.first = first_plan(self.candidates).plan
+
+    def _run(self) -> None:
         spans = [one for _, span in self.space.spans() for one in self._with_replicas(span)]
         alone = [span for span in spans if span.form.stages == 1]
         piped = [span for span in spans if span.form.stages > 1]
@@ -79,6 +105,8 @@ class EngineFrontSearch:
     def best_first(self, name: str) -> tuple[Member, ...]:
         """The plans that none beats, the best in a field first."""
         members = []
+        if self.first is not None:
+            members.append(Member(plan=self.first, score=self.candidates.score(self.first)))
         for vector in self.known.vectors:
             plan = self.space.to_plan(self.members[vector.tobytes()])
             members.append(Member(plan=plan, score=self.candidates.score(plan)))

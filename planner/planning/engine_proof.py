@@ -18,6 +18,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
+from planner.errors import TimeUpError
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Span
 from planner.space.moments import Moments
@@ -74,6 +76,7 @@ class Loads:
 
     def _reaches(self, tops: Floats) -> bool:
         """Whether the last stage can end with the last layer."""
+        allowance.look()
         allowed = np.isfinite(self.runs) & (self.runs <= tops[:, None, None])
         may: Bools = np.all(allowed, axis=0)
         reached = may[0]
@@ -102,14 +105,14 @@ class EngineProof:
         heapq.heapify(todo)
         reached = self.told
         while todo and todo[0][0] < self.claim and time.monotonic() < deadline:
-            known, _, span = heapq.heappop(todo)
+            known, _, span = todo[0]
             self.boxes += 1
-            if not self.streams.may_keep(span.form, span.replicas):
-                continue
-            for part in self._halves(span):
-                bound = max(known, self._bound(part))
-                if bound >= self.claim:
-                    continue
+            try:
+                parts = self._open_parts(known, span)
+            except TimeUpError:
+                break
+            heapq.heappop(todo)
+            for bound, part in parts:
                 if part.single:
                     reached = min(reached, self._with_any_replicas(bound, part))
                 else:
@@ -117,6 +120,13 @@ class EngineProof:
         # With replicas that would do, what is no better than the claim is ruled out with fewer too.
         left = (self._with_any_replicas(one, span) for one, _, span in todo if one < self.claim)
         return min([reached, *left])
+
+    def _open_parts(self, known: float, span: Span) -> list[tuple[float, Span]]:
+        """The parts of a span that may be better than the claim, each with its bound."""
+        if not self.streams.may_keep(span.form, span.replicas):
+            return []
+        bounds = [(max(known, self._bound(part)), part) for part in self._halves(span)]
+        return [(bound, part) for bound, part in bounds if bound < self.claim]
 
     def _with_any_replicas(self, bound: float, span: Span) -> float:
         """What is told of a span that is not ruled out with as many replicas as would do: fewer may

@@ -10,29 +10,24 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from planner import allowance
 from planner.answers.proof import AS_GOOD, StoppedBy
 from planner.errors import InfeasibleError, InputError
 from planner.machines.cluster import PooledPlan, PooledStage
 from planner.machines.engine import Space
 from planner.plan import Plan, Stage, Way
+from planner.planning.first_plans import first_plan
 from planner.planning.polishing import polished
 from planner.planning.promise_search import PromiseSearch
 from planner.planning.range_search import RangeSearch, ReplicaSearch
 from planner.planning.rate_search import RateSearch
-from planner.planning.search import (
-    CLOSE,
-    NARROW,
-    Best,
-    ClusterSearch,
-    Course,
-    Engine,
-    Progress,
-    Search,
-)
+from planner.planning.best import Best
+from planner.planning.search import CLOSE, NARROW, ClusterSearch, Course, Engine, Progress, Search
 from planner.pricing.loads import PERCENTILES
 from planner.scoring.score import Score
 from planner.space.boxes import Box
@@ -95,8 +90,7 @@ class EngineSearch(Course[Plan]):
             enough=enough,
             hopeless=hopeless,
         )
-        self.space = EngineSpace(candidates, ways, in_ranges=candidates.question.scatters)
-        self.streams = Streams(self.space)
+        self.ways = ways
         self.refused: set[tuple[Form, int]] = set()
         """Forms, and numbers of replicas, that were found to break what is promised."""
         self.nice = nice
@@ -114,6 +108,17 @@ class EngineSearch(Course[Plan]):
         """Bound of what could not be decided."""
         self.spread = False
         """Whether all plans are in `open`."""
+
+    @cached_property
+    def space(self) -> EngineSpace:
+        """Made while the clock runs: of a large machine that takes a while."""
+        in_ranges = self.candidates.question.scatters
+        return EngineSpace(self.candidates, self.ways, in_ranges=in_ranges)
+
+    @cached_property
+    def streams(self) -> Streams:
+        """Likewise."""
+        return Streams(self.space)
 
     @property
     def as_good(self) -> float:
@@ -140,6 +145,11 @@ class EngineSearch(Course[Plan]):
             return "proof"
         is_last = not self.open or self.open[0][0] >= enough
         return "beam" if self.left < enough and is_last else "time"
+
+    def _round_off(self) -> None:
+        """Where nothing was found in time, a plan is: any."""
+        if self.best.plan is None and not self.spread:
+            self.best = first_plan(self.candidates)
 
     def _run(self) -> None:
         engine = self.candidates.topology.software.engine
@@ -432,7 +442,7 @@ class FreeSearch(Search):
 
     def _root_bound(self, box: Box, known: float) -> float:
         """The same by its mixes."""
-        if known > -math.inf or not self.by_mixes:
+        if known > 0.0 or not self.by_mixes:
             return super()._root_bound(box, known)
         return self._family(box).narrowed(box, self.goal).bound
 
@@ -450,12 +460,17 @@ class FreeSearch(Search):
                 self.tried.add(key)
                 self._offer(box, plan, math.inf)
 
-    def run(self) -> None:
-        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
+    def _run(self) -> None:
         if self.candidates.topology.software.engine.is_known:
             self._start()
         self._start_from(uniform_start(self.candidates, "any"))
-        super().run()
+        super()._run()
+
+    def _round_off(self) -> None:
+        """Where nothing was found in time, a plan is: any."""
+        if self.best.plan is None and self.bound < math.inf:
+            self.best = first_plan(self.candidates)
+        super()._round_off()
 
     def _start(self) -> None:
         narrow = EngineSearch(self.candidates.of("engine"), time_limit_s=self.left_s, nice=False)
@@ -464,17 +479,16 @@ class FreeSearch(Search):
             self.best = narrow.best
         if narrow.stopped_by == "proof":
             self.engine_value = min(narrow.best.value, narrow.least)
-        if narrow.interrupted:
-            # Of the wider space, the bounds at the root are all that is wanted now.
-            self.interrupted = True
-            self.deadline = self.started
+        # Of the wider space, the bounds at the root are all that is wanted after Ctrl-C.
+        self.interrupted |= narrow.interrupted
+        allowance.look()
 
     def _start_from(self, known: Best[Plan]) -> None:
         """Take a plan, or what small changes make of it, as the best if it is."""
         if known.plan is None:
             return
         if self.by_mixes:
-            known = polished(self.candidates, known.plan, lambda: time.monotonic() >= self.deadline)
+            known = polished(self.candidates, known.plan, allowance.is_up)
         if known.value < self.best.value:
             self.best = known
 
@@ -536,8 +550,7 @@ class EngineClusterSearch(ClusterSearch):
     """The search over plans on a cluster: first on each pool alone, which is quick, then on several
     pools of one engine together; over plans of any form, from the best one of engines."""
 
-    def run(self) -> None:
-        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
+    def _run(self) -> None:
         candidates = self.candidates
         if candidates.question.space == "any":
             self._start()
@@ -545,7 +558,7 @@ class EngineClusterSearch(ClusterSearch):
             known = candidates.each[head].of_engine and pool.free_chips
             if known and candidates.cluster.twin_before[head] is None:
                 self._look_at(head)
-        super().run()
+        super()._run()
 
     def _start(self) -> None:
         """The best plan that an engine can be started with, where rules are known."""
@@ -560,9 +573,8 @@ class EngineClusterSearch(ClusterSearch):
             # Of their plans not all are among those of any form: batches that fill micro-batches
             # in part are not.
             self.left.append(narrow.bound)
-        if narrow.interrupted:
-            self.interrupted = True
-            self.deadline = self.started
+        self.interrupted |= narrow.interrupted
+        allowance.look()
 
     def _look_at(self, head: int) -> None:
         """The best plan on one pool alone."""
@@ -589,9 +601,8 @@ class EngineClusterSearch(ClusterSearch):
                 question = candidates.question
                 told = each.field_value(question.objective, search.bound)
                 self.left.append(candidates.canonical(question.objective, told))
-        if search.interrupted:
-            self.interrupted = True
-            self.deadline = self.started
+        self.interrupted |= search.interrupted
+        allowance.look()
 
 
 def pooled(plan: Plan, pool: str) -> PooledPlan:

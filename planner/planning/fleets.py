@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from planner import allowance
 from planner.answers.proof import StoppedBy, proved
 from planner.answers.question import Limits, Question, as_priced, question_of
 from planner.answers.results import ClusterResult, Fleet
 from planner.catalogue import AnyCluster, AnyModel, cluster_of, model_of
-from planner.errors import InputError, NoPlanFoundError
+from planner.errors import InputError, NoPlanFoundError, TimeUpError
 from planner.guards import guarded
 from planner.machines.accounts import PowerBasis, alike_pools
 from planner.machines.cluster import Cluster
@@ -30,6 +31,7 @@ from planner.planning.refusals import refusal_of
 from planner.planning.search import Progress
 from planner.scoring.clusters import common_scope
 from planner.space.cluster_candidates import ClusterCandidates
+from planner.units import PositiveBytes
 from planner.workload import Workload
 
 MOST_POOLS = 10
@@ -134,7 +136,7 @@ class _Sharing:
         return "time" if self.left_s() <= 0 else "beam"
 
     def left_s(self) -> float:
-        return self.deadline - time.monotonic()
+        return 0.0 if allowance.is_up() else self.deadline - time.monotonic()
 
     def next_group(self) -> Group | None:
         """The largest group of the best sharing out by bounds that is not planned yet; None:
@@ -157,11 +159,16 @@ class _Sharing:
             share_s = self.left_s()
             if group not in self.known:
                 share_s /= max(1, count - len(self.known))
-            self.plan(group, max(0.0, share_s))
+            try:
+                self.plan(group, max(0.0, share_s))
+            except TimeUpError as up:
+                self.interrupted |= up.interrupted
+                return
             group = self.next_group()
 
 
 @guarded
+@allowance.allowing
 def partition_fleet(
     graph: AnyModel,
     cluster: AnyCluster,
@@ -169,6 +176,7 @@ def partition_fleet(
     *,
     limits: Limits | None = None,
     time_limit_s: float | None = None,
+    memory_limit_bytes: PositiveBytes | None = None,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,
     power_basis: PowerBasis | None = None,

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
 from planner.answers.fronts import Front, Member, best_first
 from planner.answers.proof import StoppedBy
 from planner.answers.question import FIELDS, HELD, Question
@@ -21,7 +22,9 @@ from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
+from planner.planning.cutting_off import cut_off
 from planner.planning.engine_fronts import EngineFrontSearch
+from planner.planning.first_plans import first_plan
 from planner.planning.refusals import refusal_of
 from planner.pricing.stacks import machine_for
 from planner.scoring.score import Score
@@ -31,6 +34,7 @@ from planner.solver.chain.tradeoffs import Known, uncovered
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
 from planner.space.mixes import MixBounds, Priced, even_cuts, mixed_cuts, mixes_of
+from planner.units import PositiveBytes
 from planner.workload import Workload
 
 QUICK_BEAM = 256
@@ -38,6 +42,7 @@ QUICK_BEAM = 256
 
 
 @guarded
+@allowance.allowing
 def pareto(
     graph: AnyModel,
     topology: AnyMachine,
@@ -46,6 +51,7 @@ def pareto(
     fields: tuple[str, ...] = ("tpot_s", "tokens_per_s", "usd_per_million_tokens"),
     tolerance: float = 0.05,
     time_limit_s: float | None = None,
+    memory_limit_bytes: PositiveBytes | None = None,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,
     power_basis: PowerBasis | None = None,
@@ -71,17 +77,19 @@ def pareto(
     kind = EngineFrontSearch if candidates.of_engine else FrontSearch
     search = kind(candidates, tolerance, time_limit_s=time_limit_s)
     search.run()
-    if not search.members:
+    if not search.found_some:
         if search.complete:
             raise refusal_of(candidates.asking(question.objective))
         raise NoPlanFoundError(
             f"no plan of {graph.name} was found in {time_limit_s} s; allow more time"
         )
+    with allowance.freely():
+        members = search.best_first(fields[0])
     return Front(
         fields=tuple(fields),
         tolerance=tolerance,
         status="complete" if search.complete else "partial",
-        members=search.best_first(fields[0]),
+        members=members,
         elapsed_s=time.monotonic() - search.started,
         stopped_by=search.stopped_by,
         graph=graph,
@@ -143,12 +151,35 @@ class FrontSearch:
         self.known = Known(len(candidates.question.fields), tolerance)
         self.members: dict[bytes, Member] = {}
         self.complete = True
+        self.interrupted: bool | None = None
+        """Whether it was Ctrl-C that cut it off, or the clock; None where nothing did."""
         self.tried: set[tuple[Cuts, Box]] = set()
         self.searched = 0
         """Boxes that labels had to decide."""
 
     def run(self) -> None:
-        """Until every box is empty, or the clock runs out."""
+        """Until every box is empty, the clock runs out, or Ctrl-C."""
+        self.complete = True
+        self.interrupted = cut_off(self._run, self.deadline)
+        if self.interrupted is not None:
+            self.complete = False
+            self._round_off()
+
+    @property
+    def found_some(self) -> bool:
+        """Whether there is a plan."""
+        return bool(self.members)
+
+    def _round_off(self) -> None:
+        """Where nothing was found in time, a plan is: any."""
+        plan = None if self.members else first_plan(self.candidates).plan
+        score = None if plan is None else self._score(plan)
+        if plan is not None and score is not None:
+            vector = self.candidates.canonical_vector(score)
+            if self.known.offer(vector):
+                self.members[vector.tobytes()] = Member(plan=plan, score=score)
+
+    def _run(self) -> None:
         candidates = self.candidates
         budgets = {box: candidates.packing.widest(box.replicas) for box in candidates.boxes()}
         widths = np.array([split.chips for split in candidates.splits])
@@ -178,7 +209,9 @@ class FrontSearch:
         """What ended the search."""
         if self.complete:
             return "proof"
-        return "time" if time.monotonic() >= self.deadline else "beam"
+        if self.interrupted is None:
+            return "time" if time.monotonic() >= self.deadline else "beam"
+        return "interrupt" if self.interrupted else "time"
 
     def _left(self, box: Box, rows: Ints) -> Ints:
         """The mixes that may still hold something new in a box."""

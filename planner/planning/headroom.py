@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from planner import allowance
 from planner.answers.question import FIELDS
 from planner.answers.results import Result
 from planner.answers.sizings import Headroom
@@ -124,6 +125,7 @@ def _planned(result: Result, chips: int, limits: dict[str, float]) -> Result:
 def broken_by(result: Result, **demand: Any) -> str:
     """The limit that a plan breaks under another demand, as surely as was asked for, or the resource
     that is short; '' where it keeps all of them."""
+    allowance.look()
     workload = result.workload.replace(**demand)
     scope = result.question.power_scope
     try:

@@ -11,15 +11,17 @@ import time
 from dataclasses import replace
 from typing import NamedTuple
 
+from planner import allowance
 from planner.answers.misses import NearMiss
 from planner.answers.results import Result
-from planner.errors import InfeasibleError
+from planner.errors import InfeasibleError, NoPlanFoundError
 from planner.plan import Plan
+from planner.planning.cutting_off import cut_off
 from planner.planning.reaching import Limits, best_is_least, keeps, reached
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
-from planner.space.diffusion import best_sampling
+from planner.space.diffusion import best_sampled
 
 WORTH = 0.01
 """Relative: how much better than the answer a near miss must be to be worth telling."""
@@ -43,17 +45,24 @@ def near_misses_of(result: Result, *, time_limit_s: float | None = None) -> tupl
     is told. Plans are those of the question, with as many tokens drafted and sequences in flight as
     in the answer; with layers off the chips none is looked for.
     """
-    deadline = math.inf if time_limit_s is None else time.monotonic() + time_limit_s
+    with allowance.allowed_for(time_limit_s):
+        return _near_misses(result)
+
+
+def _near_misses(result: Result) -> tuple[NearMiss, ...]:
     limits = [(name, value) for name, value in result.limits if name != result.field]
-    found = []
+    found: list[NearMiss] = []
     for number, (name, value) in enumerate(limits):
-        until = deadline
-        if deadline != math.inf:
-            now = time.monotonic()
-            until = now + (deadline - now) / (len(limits) - number)
-        miss = _miss_of(result, name, value, until)
-        if miss is not None:
-            found.append(miss)
+        left_s = allowance.left_s()
+        share_s = math.inf if left_s is None else left_s / (len(limits) - number)
+        until = time.monotonic() + share_s
+
+        def ask(name: str = name, value: float = value, until: float = until) -> None:
+            miss = _miss_of(result, name, value, until)
+            if miss is not None:
+                found.append(miss)
+
+        cut_off(ask, until)
     return tuple(sorted(found, key=lambda miss: miss.beyond_fraction))
 
 
@@ -102,7 +111,7 @@ def _worth_telling(result: Result) -> float:
 def _best_of(result: Result, name: str, limits: Limits, deadline: float) -> _Found:
     """The best value of a field under limits, over the plans that the result was chosen from."""
     if result.graph.is_diffusion:
-        return _best_sampled(result, name, limits)
+        return _best_sampled(result, name, limits, deadline)
     seated = result.workload
     if result.score.batch_size < (seated.batch_size or 0):
         seated = seated.seated(result.score.batch_size)
@@ -114,14 +123,18 @@ def _best_of(result: Result, name: str, limits: Limits, deadline: float) -> _Fou
     return _Found(plan, found.value, found.proved)
 
 
-def _best_sampled(result: Result, name: str, limits: Limits) -> _Found:
+def _best_sampled(result: Result, name: str, limits: Limits, deadline: float) -> _Found:
     """The same of a diffusion model, whose plans are all scored."""
     question = replace(result.question, objective=name, limits=limits)
+    asked = result.graph, result.topology, result.workload, question
     try:
-        plan, score = best_sampling(result.graph, result.topology, result.workload, question)
+        found = best_sampled(*asked, deadline=deadline)
     except InfeasibleError:
         return _Found(None, math.nan, proved=True)
-    return _Found(plan, float(getattr(score, name)), proved=True)
+    except NoPlanFoundError:
+        return _Found(None, math.nan, proved=False)
+    value = float(getattr(found.score, name))
+    return _Found(found.plan, value, proved=found.ended == "proof")
 
 
 def _slackened(name: str, value: float) -> float:
@@ -155,11 +168,12 @@ def _told(result: Result, name: str, limit: float, plan: Plan, *, proved: bool) 
 
 
 def _scored(result: Result, plan: Plan) -> Score:
-    return score_plan(
-        plan,
-        result.graph,
-        result.topology,
-        result.workload,
-        power_scope=result.question.power_scope,
-        exclude=result.exclude,
-    )
+    with allowance.freely():
+        return score_plan(
+            plan,
+            result.graph,
+            result.topology,
+            result.workload,
+            power_scope=result.question.power_scope,
+            exclude=result.exclude,
+        )

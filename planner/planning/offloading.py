@@ -11,12 +11,14 @@ import math
 import time
 from collections.abc import Iterator
 
-from planner.answers.proof import proved_by_all
-from planner.answers.question import Question
+from planner import allowance
+from planner.answers.proof import proved, proved_by_all
+from planner.answers.question import ASKED, SAMPLE_FIELDS, Question
 from planner.answers.results import Result
-from planner.errors import InfeasibleError, InputError
+from planner.errors import InfeasibleError, InputError, TimeUpError
 from planner.machines.tiers import second_tier, tier_of
 from planner.plan import Plan
+from planner.planning.cutting_off import cut_off
 from planner.pricing.degrees import tensor_degrees
 from planner.pricing.deployment import Deployment
 from planner.pricing.engines import deepest, engine_faults, in_flight
@@ -41,15 +43,36 @@ def offloaded_result(served: Served, question: Question, refusal: InfeasibleErro
     if not refusal.resource.startswith("memory") or topology.kept(second_tier) is None:
         raise refusal
     started = time.monotonic()
-    scored = list(_scored(served, question))
+    scored: list[tuple[Plan, Score]] = []
+
+    def score_all() -> None:
+        for one in _scored(served, question):
+            scored.append(one)
+
+    late = cut_off(score_all, math.inf)
+    if not scored and late is not None:
+        raise TimeUpError(interrupted=late)
     if not scored:
         raise refusal.saying(f"{refusal}; nor does it with layers on {tier_of(topology).name}")
     best = best_of_scored(scored, question)
+    if best is None and late is not None:
+        raise TimeUpError(interrupted=late)
     if best is None:
         raise _beyond_limits(served, question)
     plan, score = best
     objective = float(getattr(score, question.objective))
-    proof = proved_by_all(question, objective, elapsed_s=time.monotonic() - started)
+    elapsed_s = time.monotonic() - started
+    proof = proved_by_all(question, objective, elapsed_s=elapsed_s)
+    if late is not None:
+        # Of plans that were not scored nothing is known.
+        proof = proved(
+            question,
+            objective=objective,
+            promised=objective,
+            bound=unbounded(question, served),
+            elapsed_s=elapsed_s,
+            stopped_by="interrupt" if late else "time",
+        )
     return Result(
         plan=plan,
         score=score,
@@ -61,9 +84,19 @@ def offloaded_result(served: Served, question: Question, refusal: InfeasibleErro
     )
 
 
+def unbounded(question: Question, served: Served) -> float:
+    """What every plan is no better than, where nothing else is known: nothing, or all there is."""
+    name = question.objective
+    if name == "memory_headroom_bytes":
+        return served.topology.chip.memory[0].capacity_bytes
+    fields = SAMPLE_FIELDS if served.graph.is_diffusion else ASKED
+    return 0.0 if fields[name].best == "least" else math.inf
+
+
 def _scored(served: Served, question: Question) -> Iterator[tuple[Plan, Score]]:
     """Every plan that fits, with its score."""
     for plan in _plans(served, question):
+        allowance.look()
         try:
             yield plan, score_served(plan, served, power_scope=question.power_scope)
         except InfeasibleError:
@@ -91,6 +124,7 @@ def _uniform_plans(served: Served, question: Question) -> Iterator[Plan]:
         most = min(deepest(graph, software), topology.chips // tensor, MOST_STAGES)
         for stages in range(1, most + 1):
             for replicas in _replicas(served, topology.chips // (tensor * stages)):
+                allowance.look()
                 plan = _uniform(served, tensor, stages, replicas)
                 if plan is None or not can_offload(plan, topology):
                     continue

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
 from planner.answers.proof import StoppedBy, proved
 from planner.answers.question import FIELDS, PRICED, Limits, Question, as_priced, question_of
 from planner.answers.results import Pairing
@@ -23,6 +24,7 @@ from planner.guards import guarded
 from planner.machines.accounts import PowerBasis, alike_machines, unlike_prices
 from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope
+from planner.planning.cutting_off import cut_off
 from planner.pricing.pairs import Pair
 from planner.pricing.price_list import Step
 from planner.pricing.served import Served
@@ -43,7 +45,7 @@ from planner.space.pairs import (
     paired_plan,
     points_of,
 )
-from planner.units import spoken
+from planner.units import PositiveBytes, spoken
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
@@ -68,6 +70,7 @@ SAME = 1 + 1e-12
 
 
 @guarded
+@allowance.allowing
 def disaggregate_attention(
     graph: AnyModel,
     workload: Workload,
@@ -79,6 +82,7 @@ def disaggregate_attention(
     maximize: str | None = None,
     limits: Limits | None = None,
     time_limit_s: float | None = None,
+    memory_limit_bytes: PositiveBytes | None = None,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,
     power_basis: PowerBasis | None = None,
@@ -110,7 +114,8 @@ def disaggregate_attention(
         )
     if found.best is None:
         raise _refusal(asked)
-    return _result(asked, found, found.best, elapsed_s)
+    with allowance.freely():
+        return _result(asked, found, found.best, elapsed_s)
 
 
 def _result(asked: "_Asked", found: "_Found", best: "_Best", elapsed_s: float) -> Pairing:
@@ -302,25 +307,35 @@ class _Found:
         )
         self.best: _Best | None = None
         self.late = False
-        self.bound = math.inf
+        self.interrupted: bool | None = None
+        """Whether it was Ctrl-C that cut it off, or the clock; None where nothing did."""
+        self.bound = 0.0
         """No plan has a lower value: canonical."""
         self._known_active: dict[int, tuple[Floats, Floats]] = {}
 
     @property
     def stopped_by(self) -> StoppedBy:
         """What ended the search."""
+        if self.interrupted:
+            return "interrupt"
         return "time" if self.late else "proof"
 
     def run(self) -> None:
+        """Until the best is proved, the clock runs out, or Ctrl-C."""
+        self.interrupted = cut_off(self._run, self.deadline)
+        if self.interrupted is not None:
+            # What was being looked at is open still.
+            self.late = True
+
+    def _run(self) -> None:
+        self.bound = 0.0
         rows = sorted(self._rows())
         for row in rows:
+            self.bound = row.bound
             beaten = math.inf if self.best is None else self.best.value
             if row.bound > beaten * SAME or row.bound == math.inf:
                 break
-            if time.monotonic() >= self.deadline:
-                self.late = True
-                self.bound = row.bound
-                return
+            allowance.look()
             if self.best is not None and row.bound * SAME > beaten and row.chips >= self.best.chips:
                 continue  # as good at best, and no fewer chips
             self._take(row)
@@ -335,9 +350,7 @@ class _Found:
         for replicas in range(1, chips // narrowest + 1) if most and self.experts else ():
             if replicas > (self.pair.workload.batch_size or replicas):
                 break
-            if time.monotonic() >= self.deadline:
-                self.late = True
-                return []
+            allowance.look()
             points = points_of(self.pair, replicas, most)
             known: Known = {}
             ways = [experts_way(self.pair, one, points.together, known) for one in self.experts]
@@ -356,6 +369,7 @@ class _Found:
         active: tuple[Floats, Floats],
     ) -> list[_Row]:
         """Of one attention with each layout of the feed-forward parts."""
+        allowance.look()
         option = self.attention[number]
         given = self.pair.workload.batch_size
         sizes = len(points.sequences)

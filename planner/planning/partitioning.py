@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from planner import allowance
 from planner.answers.proof import proved
 from planner.answers.question import Limits, Question, question_of
 from planner.answers.results import ClusterResult, Result
@@ -48,11 +49,12 @@ from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import ClusterCandidates
 from planner.space.diffusion import best_sampled, bound_of_any
-from planner.units import Seed
+from planner.units import PositiveBytes, Seed
 from planner.workload import MOST_DRAFTED, Workload
 
 
 @guarded
+@allowance.allowing
 def partition(
     graph: AnyModel,
     topology: AnyMachine,
@@ -63,6 +65,7 @@ def partition(
     limits: Limits | None = None,
     sure: float | None = None,
     time_limit_s: float | None = None,
+    memory_limit_bytes: PositiveBytes | None = None,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,
     power_basis: PowerBasis | None = None,
@@ -94,7 +97,8 @@ def partition(
     too, as far as tensor × sequence divides the heads: for long prompts. A diffusion model has it
     always, and a space of its own (`best_sampling`). Where memory is short for every plan, layers
     may lie in a second one (`planning.offloading`), unless `offload=False`. `explain=False` says
-    less, sooner, of why there is no plan.
+    less, sooner, of why there is no plan. `memory_limit_bytes` is what the solve may take, half of
+    this computer's memory where it is left out; a TooLargeError says that it would take more.
     """
     graph, topology = model_of(graph), machine_of(topology)
     diffuses = graph.is_diffusion
@@ -179,7 +183,8 @@ def _offloaded(
 def _answered(found: "_Searched", asked: Workload, elapsed_s: float, deadline: float) -> Result:
     """The result of a search, or the error that says why there is none."""
     if found.search.best.plan is not None:
-        return _result(found, asked, elapsed_s)
+        with allowance.freely():
+            return _result(found, asked, elapsed_s)
     if found.is_refused:
         raise refusal_of(*found.spaces, deadline=deadline)
     graph, topology = found.search.candidates.graph, found.search.candidates.topology

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 
+from planner import allowance
 from planner.answers.proof import gap_between
 from planner.answers.results import Mode, Spread
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError
@@ -12,10 +13,11 @@ from planner.guards import guarded
 from planner.models.operator_graph import OperatorGraph
 from planner.solver.dag import portfolio
 from planner.solver.dag.problem import GraphProblem, Placement, faults, latency, loads
-from planner.units import Seed
+from planner.units import PositiveBytes, Seed
 
 
 @guarded
+@allowance.allowing
 def partition_operators(
     graph: OperatorGraph,
     *,
@@ -23,6 +25,7 @@ def partition_operators(
     contiguous: bool = True,
     most_copies: int = 1,
     time_limit_s: float = 60.0,
+    memory_limit_bytes: PositiveBytes | None = None,
     seed: Seed = 0,
 ) -> Spread:
     """The best devices for the operators of a graph.
@@ -57,7 +60,7 @@ def partition_operators(
         gap=gap,
         loads=tuple((names[place], float(used[place])) for place in places),
         elapsed_s=time.monotonic() - started,
-        stopped_by="proof" if optimal else "time",
+        stopped_by="proof" if optimal else "interrupt" if allowance.is_interrupted() else "time",
     )
 
 

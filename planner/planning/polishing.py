@@ -7,7 +7,7 @@ Nothing is proved here: a search that starts from a good plan has less to look a
 from collections.abc import Callable, Iterator
 
 from planner.plan import Plan
-from planner.planning.search import Best
+from planner.planning.best import Best
 from planner.space.candidates import Candidates
 
 MOVES = (4, -4, 1, -1)

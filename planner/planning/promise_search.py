@@ -14,7 +14,8 @@ from typing import Any
 from planner.answers.question import PER_TOKEN
 from planner.errors import InfeasibleError, InputError
 from planner.plan import Plan
-from planner.planning.search import CLOSE, Best
+from planner.planning.best import Best
+from planner.planning.search import CLOSE
 from planner.planning.stream_search import StreamSearch
 from planner.pricing.loads import PERCENTILES, Load
 from planner.space.candidates import Candidates

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from planner.answers.question import PER_TOKEN, TOTALS
 from planner.errors import InfeasibleError, InputError
 from planner.plan import Plan
-from planner.planning.search import CLOSE, Best
+from planner.planning.best import Best
+from planner.planning.search import CLOSE
 from planner.planning.stream_search import StreamSearch
 from planner.pricing.loads import Load
 from planner.space.candidates import Candidates

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from planner.answers.question import ASKED, SAMPLE_FIELDS
-from planner.errors import InputError
+from planner.errors import InputError, TimeUpError
 from planner.machines.cluster import PooledPlan
 from planner.plan import Plan
 from planner.planning.engine_search import AnySearch, EngineClusterSearch, search_of
@@ -123,7 +123,7 @@ def _reached(space: AnySpace, deadline: float, enough: float | None) -> Reached:
         search.enough = ANY_VALUE if math.isinf(enough) else space.canonical(name, enough)
     search.run()
     if search.interrupted:
-        raise KeyboardInterrupt
+        raise TimeUpError(interrupted=True)
     if search.best.plan is None:
         gone = search.bound == math.inf
         bound = 0.0 if gone else max(0.0, search.bound)

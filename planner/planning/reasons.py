@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from planner import allowance
 from planner.answers.proof import AS_GOOD, gap_between
 from planner.answers.question import ASKED, Question
 from planner.answers.reasons import Alternative, Binding, Reasons, ShadowPrice
 from planner.answers.results import Result
-from planner.errors import InputError
+from planner.errors import InputError, TimeUpError
 from planner.machines.topology import Topology, with_value
 from planner.models.graph import ModelGraph
 from planner.plan import WAYS, Plan, Way, shape_name, ways_of
@@ -68,6 +69,11 @@ def reasons_of(result: Result, *, time_limit_s: float | None = None) -> Reasons:
     was only feasible, the better one is explained.
     """
     _refuse_unexplained(result)
+    with allowance.allowed_for(time_limit_s):
+        return _reasons_of(result, time_limit_s)
+
+
+def _reasons_of(result: Result, time_limit_s: float | None) -> Reasons:
     started = time.monotonic()
     changes = list(changes_of(result.topology))
     shapes = [ways for ways in _shapes(result) if ways != ways_of(result.plan)]
@@ -286,8 +292,18 @@ def _shadow_price(
     result: Result, words: str, machine: Topology, limit_s: float | None
 ) -> ShadowPrice:
     unanswered = ShadowPrice(change=words, objective=None, effect=None, proved=False)
-    if limit_s == 0.0:
+    if limit_s == 0.0 or allowance.is_up():
         return unanswered
+    try:
+        return _price_of(result, words, machine, limit_s) or unanswered
+    except TimeUpError:
+        return unanswered
+
+
+def _price_of(
+    result: Result, words: str, machine: Topology, limit_s: float | None
+) -> ShadowPrice | None:
+    """None where it is not told in time."""
     question = result.question
     candidates = Candidates(
         result.graph, machine, result.workload, question, exclude=result.exclude
@@ -302,7 +318,7 @@ def _shadow_price(
     reached = candidates.field_value(question.objective, search.best.value)
     effect = improvement(result, reached)
     if search.best.plan is None or not (proved or effect > 0.0):
-        return unanswered
+        return None
     # Plans within a thousandth are as good, so that a better machine may seem a trifle worse.
     return ShadowPrice(change=words, objective=reached, effect=max(0.0, effect), proved=proved)
 
@@ -331,7 +347,7 @@ def _run(search: "AnySearch | Search") -> None:
         search.bounds_rest = False
     search.run()
     if search.interrupted:
-        raise KeyboardInterrupt
+        raise TimeUpError(interrupted=True)
 
 
 def _is_proved(search: "AnySearch | Search") -> bool:
@@ -433,8 +449,17 @@ def _of_shape(result: Result, ways: frozenset[Way], limit_s: float | None) -> _F
     """The best plan of a shape, of those that the result was chosen from; None where there is
     nothing to try, or a simpler pipeline is as good and told instead."""
     unanswered = _Found(ways, None, None, proved=False, refused=UNANSWERED)
-    if limit_s == 0.0:
+    if limit_s == 0.0 or allowance.is_up():
         return unanswered
+    try:
+        return _found_of_shape(result, ways, limit_s, unanswered)
+    except TimeUpError:
+        return unanswered
+
+
+def _found_of_shape(
+    result: Result, ways: frozenset[Way], limit_s: float | None, unanswered: _Found
+) -> _Found | None:
     candidates = Shaped(
         result.graph,
         result.topology,
@@ -492,14 +517,15 @@ def _best_known(result: Result, found: list[_Found]) -> tuple[Result, list[_Foun
         return result, found
     if _gain(result, best) <= AS_GOOD:
         return result, found
-    score = score_plan(
-        best.plan,
-        result.graph,
-        result.topology,
-        result.workload,
-        power_scope=result.question.power_scope,
-        exclude=result.exclude,
-    )
+    with allowance.freely():
+        score = score_plan(
+            best.plan,
+            result.graph,
+            result.topology,
+            result.workload,
+            power_scope=result.question.power_scope,
+            exclude=result.exclude,
+        )
     better = result.replace(
         plan=best.plan,
         score=score,

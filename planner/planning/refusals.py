@@ -4,7 +4,7 @@ many chips would do."""
 import math
 
 from planner.cost import memory
-from planner.errors import InfeasibleError
+from planner.errors import InfeasibleError, TimeUpError
 from planner.machines.topology import Topology
 from planner.plan import Plan
 from planner.planning.conflicts import beyond_limits, beyond_rate
@@ -26,11 +26,10 @@ def refusal_of(space: AnySpace, *others: AnySpace, deadline: float = math.inf) -
     `others` are further spaces of the same question, as with other numbers of drafted tokens. Until
     `deadline`, a value of `time.monotonic`, it is found out how near to its limits plans come.
     """
-    every = (space, *others)
-    if space.limits and _fits(space):
-        error = beyond_rate(every, deadline) or beyond_limits(every, deadline)
-    else:
-        error = _too_many_sequences(space) or _out_of_memory(space)
+    try:
+        error = _why_refused((space, *others), deadline)
+    except TimeUpError:
+        error = _without_why(space)
     said = error.brief
     if space.workload.queued:
         said += (
@@ -43,6 +42,25 @@ def refusal_of(space: AnySpace, *others: AnySpace, deadline: float = math.inf) -
             " 'any' lifts that)"
         )
     return error.saying(said)
+
+
+def _why_refused(every: tuple[AnySpace, ...], deadline: float) -> InfeasibleError:
+    space = every[0]
+    if space.limits and _fits(space):
+        return beyond_rate(every, deadline) or beyond_limits(every, deadline)
+    return _too_many_sequences(space) or _out_of_memory(space)
+
+
+def _without_why(space: AnySpace) -> InfeasibleError:
+    """Where no time is left to find out why."""
+    kept = "keeps all limits" if space.limits else "fits"
+    return InfeasibleError(
+        f"no plan of {space.graph.name} on {_machine(space)} {kept}, which is proved; to find out why,"
+        " allow more time",
+        resource="not told in time",
+        demand=math.nan,
+        capacity=math.nan,
+    )
 
 
 def smallest_chips(candidates: Candidates) -> int | None:
@@ -93,7 +111,7 @@ def _best(space: AnySpace, *, enough: float = -math.inf) -> tuple[Plan | None, f
     )
     search.run()
     if search.interrupted:
-        raise KeyboardInterrupt
+        raise TimeUpError(interrupted=True)
     return search.best.plan, search.best.value
 
 

@@ -7,24 +7,26 @@ the part that it held before.
 """
 
 import math
-import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
 from planner.answers.proof import TOLERANCE, gap_between
-from planner.answers.question import Limits, as_priced, question_of
-from planner.answers.results import Move, Replanning, Result
+from planner.answers.question import Limits, Question, as_priced, question_of
+from planner.answers.results import ClusterResult, Move, Replanning, Result
 from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
-from planner.errors import InputError, NoPlanFoundError, told
+from planner.errors import InputError, NoPlanFoundError, TimeUpError, told
 from planner.guards import guarded
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
 from planner.planning.clusters import best_of
+from planner.planning.cutting_off import cut_off
 from planner.planning.partitioning import alone, result_alone, stages_alone
 from planner.pricing.collectives import hop_s
 from planner.pricing.drafts import serving_prices
@@ -37,13 +39,14 @@ from planner.solver.chain.placed import Place, PlacedProblem
 from planner.solver.chain.problem import Limit, Measure
 from planner.space.cluster_candidates import ClusterBox, ClusterCandidates, option_numbers
 from planner.space.measures import ClusterSum
-from planner.units import OrInfinity
+from planner.units import OrInfinity, PositiveBytes
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
 
 
 @guarded
+@allowance.allowing
 def replan(
     result: Result,
     *,
@@ -51,6 +54,7 @@ def replan(
     worse: OrInfinity = 0.0,
     limits: Limits | None = None,
     time_limit_s: float | None = None,
+    memory_limit_bytes: PositiveBytes | None = None,
 ) -> Replanning:
     """The plan without the lost chips that is best in the field of a result, and moves the fewest
     bytes of those.
@@ -77,21 +81,37 @@ def replan(
     cluster = alone(result.topology, exclude)
     in_order = best_of(
         ClusterCandidates(result.graph, cluster, result.workload, question),
-        time_limit_s=time_limit_s,
+        time_limit_s=_share_s(3),
     )
-    free = ClusterCandidates(result.graph, cluster, result.workload, question, anywhere=True)
-    best = result_alone(
-        best_of(free, time_limit_s=time_limit_s, known=in_order) if free.anywhere else in_order
-    )
+    best = result_alone(_anywhere(in_order, question))
     workload = result.workload.replace(batch_size=best.score.batch_size)
     candidates = ClusterCandidates(result.graph, cluster, workload, question, anywhere=True)
     allowed = candidates.canonical(result.field, best.objective) * (1 + max(worse, TOLERANCE))
     search = _Moving(
         candidates, _Held.of(result.plan, result.graph, result.topology, gone), allowed
     )
-    search.offer(best.plan)
-    search.run(time_limit_s)
-    return _replanning(result, best, gone, search)
+    with allowance.freely():
+        search.offer(best.plan)
+    search.run()
+    with allowance.freely():
+        return _replanning(result, best, gone, search)
+
+
+def _share_s(parts: int) -> float | None:
+    """Of the time that is left, for one of so many things to do; None where there is no limit."""
+    left_s = allowance.left_s()
+    return None if left_s is None else left_s / parts
+
+
+def _anywhere(in_order: ClusterResult, question: Question) -> ClusterResult:
+    """The best plan whose stages may stand anywhere, from the best that stands in order, as far as
+    there is time."""
+    graph, cluster, workload = in_order.graph, in_order.cluster, in_order.workload
+    with suppress(TimeUpError):
+        free = ClusterCandidates(graph, cluster, workload, question, anywhere=True)
+        if free.anywhere:
+            return best_of(free, time_limit_s=_share_s(2), known=in_order)
+    return in_order
 
 
 @guarded
@@ -232,19 +252,20 @@ class _Moving:
                 missing = self.held.missing(group.first + position, *_part(stage, position))
                 yield float((needed * missing[layers]).sum())
 
-    def run(self, time_limit_s: float | None) -> None:
-        """Box by box, each until it is proved or the clock runs out."""
-        deadline = math.inf if time_limit_s is None else time.monotonic() + time_limit_s
+    def run(self) -> None:
+        """Box by box, each until it is proved, the clock runs out, or Ctrl-C."""
+        if cut_off(self._run, math.inf) is not None:
+            # Of the boxes that are left nothing is known.
+            self.bound = 0.0
+
+    def _run(self) -> None:
         lower = math.inf
         for box in singles(self.candidates.boxes()):
+            allowance.look()
             problem = self.candidates.to_problem(box)
             if problem is None or self.best is None:
                 continue
-            solution = placed.solve(
-                self._lowered(problem, box),
-                incumbent=self.best.moved,
-                stop=lambda: time.monotonic() >= deadline,
-            )
+            solution = placed.solve(self._lowered(problem, box), incumbent=self.best.moved)
             lower = min(lower, solution.bound)
             if solution.runs is not None:
                 self.offer(self.candidates.to_plan(box, solution.runs))

@@ -12,13 +12,17 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
 from planner.answers.proof import AS_GOOD, StoppedBy
 from planner.plan import Plan
-from planner.planning.search import Best, Course, Progress
+from planner.planning.first_plans import first_plan
+from planner.planning.best import Best
+from planner.planning.search import Course, Progress
 from planner.solver.rows.choice import Choice, ChoiceModel
 from planner.solver.rows.choice import Rows as Stated
 from planner.space.candidates import Candidates
@@ -128,9 +132,10 @@ class Hunt:
         best = np.argsort(bounds, kind="stable")[:count]
         best = best[bounds[best] < math.inf]
         every = self.table.apart(rows.some(best))
-        bounds[best] = math.inf
         found = Priced(self.table, every).bounds()
         self._leave_out(every, found)
+        # Until its parts are bounded a row keeps its own bound, so that a stop claims nothing.
+        bounds[best] = math.inf
         self.blocks.append(Block(every, found))
         self.open.append(found.copy())
         return True
@@ -239,13 +244,17 @@ class RowSearch(Course[Plan]):
             enough=enough,
             hopeless=hopeless,
         )
-        self.table = Table(candidates)
         self.nice = nice
         self.seed = seed
         self.hunt: Hunt | None = None
         """Once all rows are in the table."""
         self.rows = 0
         """That the table has."""
+
+    @cached_property
+    def table(self) -> Table:
+        """Made while the clock runs: of a large machine that takes a while."""
+        return Table(self.candidates)
 
     @property
     def as_good(self) -> float:
@@ -271,17 +280,17 @@ class RowSearch(Course[Plan]):
         is_proved = self.hunt is not None and self.bound >= self.hunt.goal * (1 - MILLIONTH)
         return "proof" if is_proved else "time"
 
-    def run(self) -> None:
-        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
-        super().run()
-        if self.interrupted and self.hunt is not None and self.best.plan is None:
+    def _round_off(self) -> None:
+        """The best that was found counts; where nothing was in time, any plan."""
+        if self.hunt is not None and self.best.plan is None:
             self.best = self.hunt.best
+        if self.best.plan is None and self.bound < math.inf:
+            self.best = first_plan(self.candidates)
 
     def _run(self) -> None:
         blocks = []
         for rows in self.table.blocks():
-            if time.monotonic() >= self.deadline:
-                return
+            allowance.look()
             bounds = Priced(self.table, rows).bounds()
             useful = np.flatnonzero(bounds < math.inf)
             blocks.append(Block(rows.some(useful), bounds[useful]))

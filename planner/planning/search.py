@@ -9,14 +9,18 @@ import heapq
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, Self, TypeVar
 
+from planner import allowance
 from planner.answers.proof import StoppedBy
 from planner.answers.question import Question
 from planner.answers.results import ClusterResult
+from planner.errors import TimeUpError
 from planner.machines.cluster import PooledPlan
 from planner.plan import Plan
+from planner.planning.best import Best
 from planner.records import Record
 from planner.solver.chain import labels, placed, thresholds
 from planner.solver.chain.placed import PlacedProblem, PlacedRun
@@ -216,14 +220,6 @@ class PlacedSolver:
 # ── The search ───────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass
-class Best(Generic[N]):
-    """The best plan so far, and its canonical value."""
-
-    plan: N | None = None
-    value: float = math.inf
-
-
 class Course(Generic[N]):
     """What every best-first search keeps and tells: its clock, its best plan, how far it has
     come."""
@@ -272,12 +268,21 @@ class Course(Generic[N]):
     def run(self) -> None:
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
         try:
-            self._run()
+            with allowance.until(self.deadline):
+                self._run()
         except KeyboardInterrupt:
             self.interrupted = True
+            allowance.end()
+        except TimeUpError as up:
+            self.interrupted |= up.interrupted
+            self.deadline = min(self.deadline, time.monotonic())
+        self._round_off()
 
     def _run(self) -> None:
         raise NotImplementedError
+
+    def _round_off(self) -> None:
+        """What is still done of a search that was cut off."""
 
     def tell(self, left: int) -> None:
         """Say how far the search has come, one more box done and so many left."""
@@ -330,10 +335,14 @@ class BoxSearch(Course[N], Generic[B, P, R, N]):
         self.bounds_rest = True
         """Whether boxes that were never opened get a quick bound in the end; of many of them it
         takes a while."""
+        self.spread = False
+        """Whether all plans are in `open`."""
 
     @property
     def bound(self) -> float:
         """Proved: no plan has a lower canonical value."""
+        if not self.spread:
+            return 0.0
         return min([self.goal, *self.left, *(bound for bound, _, _ in self.open)])
 
     @property
@@ -347,19 +356,26 @@ class BoxSearch(Course[N], Generic[B, P, R, N]):
             return "time"
         return "beam"
 
-    def run(self) -> None:
-        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
-        super().run()
-        if not self.bounds_rest:
+    def _round_off(self) -> None:
+        """Bound the boxes that were never opened, where there is time for all of them: the least
+        counts."""
+        super()._round_off()
+        if not self.bounds_rest or not self.spread:
             return
-        self.open = [
-            (max(bound, self._root_bound(box, bound)), number, box)
-            for bound, number, box in self.open
-        ]
+        is_proved = self.bound >= self.goal * CLOSE
+        if is_proved or self.best.value <= self.enough:
+            return
+        with allowance.beyond(), suppress(TimeUpError):
+            self.open = [
+                (max(bound, self._root_bound(box, bound)), number, box)
+                for bound, number, box in self.open
+            ]
 
     def _run(self) -> None:
         for number, box in enumerate(self.candidates.boxes()):
-            heapq.heappush(self.open, (-math.inf, number, box))
+            allowance.look()
+            heapq.heappush(self.open, (0.0, number, box))
+        self.spread = True
         number = len(self.open)
         while self.open and time.monotonic() < self.deadline:
             bound, _, box = self.open[0]
@@ -375,7 +391,7 @@ class BoxSearch(Course[N], Generic[B, P, R, N]):
     def _root_bound(self, box: B, known: float) -> float:
         """A quick bound of a box that was never opened, so that an interrupted search still
         proves something."""
-        if known > -math.inf:
+        if known > 0.0:
             return known
         problem = self.candidates.to_problem(box)
         return math.inf if problem is None else self.solver.root_bound(problem)

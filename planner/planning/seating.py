@@ -12,7 +12,7 @@ import sys
 import time
 
 from planner.answers.results import Result
-from planner.errors import NoPlanFoundError
+from planner.errors import NoPlanFoundError, TimeUpError
 from planner.planning.engine_search import search_of
 from planner.planning.refusals import smallest_chips
 from planner.planning.search import Engine
@@ -73,7 +73,7 @@ def _holds(space: Candidates, sequences: int, deadline: float, engine: Engine) -
     if search.best.plan is not None:
         return True
     if search.interrupted:
-        raise KeyboardInterrupt
+        raise TimeUpError(interrupted=True)
     if search.bound < math.inf:
         raise NoPlanFoundError(
             f"whether {sequences} sequences of {space.graph.name} fit on {space.place} at once could"

@@ -13,15 +13,25 @@ way, and is asked by itself.
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
+from planner import allowance
 from planner.answers.question import PER_TOKEN, TOTALS, Limits, question_of
 from planner.answers.results import Result
-from planner.answers.sizings import Bill, SizedMachine, Sizing, Told
+from planner.answers.sizings import Bill, Headroom, SizedMachine, Sizing, Told
 from planner.catalogue import AnyModel, load_topology, model_of
 from planner.cost import memory
-from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed, shortened, told
+from planner.errors import (
+    InfeasibleError,
+    InputError,
+    NoPlanFoundError,
+    TimeUpError,
+    listed,
+    shortened,
+    told,
+)
 from planner.guards import guarded
 from planner.machines.accounts import (
     PowerBasis,
@@ -41,6 +51,7 @@ from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.loads import PERCENTILES, SCATTERED
 from planner.pricing.stacks import machine_for
 from planner.scoring.plans import score_plan
+from planner.units import PositiveBytes
 from planner.workload import Workload
 
 Machines = Annotated[
@@ -119,6 +130,7 @@ class Extent(NamedTuple):
 
 
 @guarded
+@allowance.allowing
 def fewest_chips(
     graph: AnyModel,
     machines: Machines,
@@ -126,6 +138,7 @@ def fewest_chips(
     *,
     limits: Limits | None = None,
     time_limit_s: float | None = None,
+    memory_limit_bytes: PositiveBytes | None = None,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,
     power_basis: PowerBasis | None = None,
@@ -191,7 +204,7 @@ def size_machines(
         deadline = now if asking.stopped else deadline
         # Each machine has its share of the time that those before it have left.
         asking.deadline = now + max(0.0, deadline - now) / (len(extents) - number)
-        sized.append((extent, _fewest_of(asking, extent)))
+        sized.append((extent, _in_time(asking, extent)))
     rows = [_row(asking, extent, found) for extent, found in sized]
     _refuse_none([found for _, found in sized])
     results = [row.result for row in rows if row.result is not None]
@@ -205,6 +218,15 @@ def size_machines(
         workload=workload,
         elapsed_s=time.monotonic() - started,
     )
+
+
+def _in_time(asking: "_Asking", extent: Extent) -> "_Fewest":
+    """The fewest chips of a machine, as far as that gets in its share of the time."""
+    try:
+        return _fewest_of(asking, extent)
+    except TimeUpError as up:
+        asking.stopped |= up.interrupted
+        return _Fewest(error=up)
 
 
 # ── What is asked ────────────────────────────────────────────────────────────────────────────────
@@ -408,7 +430,7 @@ class _Asking:
             return _Tried(None, math.inf, error)
         except NoPlanFoundError as error:
             # Where there is no time limit, only Ctrl-C ends a search.
-            self.stopped |= self.deadline == math.inf
+            self.stopped |= self.deadline == math.inf or allowance.is_interrupted()
             return _Tried(None, 1.0, error)
         self.stopped |= found.stopped_by == "interrupt"
         if waits(found):
@@ -594,7 +616,8 @@ def _cut_to(result: Result, chips: int) -> Result:
         return result
     cut = result.topology.replace(chips=chips)
     scope = result.question.power_scope
-    score = score_plan(result.plan, result.graph, cut, result.workload, power_scope=scope)
+    with allowance.freely():
+        score = score_plan(result.plan, result.graph, cut, result.workload, power_scope=scope)
     return result.replace(topology=cut, score=score)
 
 
@@ -614,9 +637,8 @@ def _row(asking: _Asking, extent: Extent, found: _Fewest) -> SizedMachine:
             bound_chips=found.bound,
             reason=str(found.error),
         )
-    binds, headroom = headroom_of(result)
     score = result.score
-    paid = _on_fewest_nodes(asking, extent, found)
+    binds, headroom, paid = _more_of(asking, extent, found)
     return SizedMachine(
         machine=extent.name,
         status="optimal" if score.chips <= found.bound else "feasible",
@@ -630,6 +652,21 @@ def _row(asking: _Asking, extent: Extent, found: _Fewest) -> SizedMachine:
         headroom=headroom,
         times=_times(result),
     )
+
+
+def _more_of(
+    asking: _Asking, extent: Extent, found: _Fewest
+) -> tuple[str, Headroom | None, Result | None]:
+    """What binds, how much more the plan could serve, and the plan on the fewest nodes, as far as
+    there is time to find out."""
+    assert found.result is not None
+    binds = ""
+    headroom: Headroom | None = None
+    paid: Result | None = None
+    with suppress(TimeUpError):
+        paid = _on_fewest_nodes(asking, extent, found)
+        binds, headroom = headroom_of(found.result)
+    return binds, headroom, paid
 
 
 def _times(result: Result) -> tuple[Told, ...]:

@@ -3,6 +3,7 @@ that their times can be, the bound of what it could not decide, and what ended i
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 
 from planner.answers.proof import StoppedBy
 from planner.plan import Plan
@@ -35,12 +36,20 @@ class StreamSearch(Course[Plan]):
             enough=enough,
             hopeless=hopeless,
         )
-        self.space = EngineSpace(candidates)
-        self.streams = Streams(self.space)
         self.left = math.inf
         """Bound of what could not be decided."""
         self.spread = False
         """Whether all forms are among those that are open."""
+
+    @cached_property
+    def space(self) -> EngineSpace:
+        """Made while the clock runs: of a large machine that takes a while."""
+        return EngineSpace(self.candidates)
+
+    @cached_property
+    def streams(self) -> Streams:
+        """Likewise."""
+        return Streams(self.space)
 
     @property
     def stopped_by(self) -> StoppedBy:

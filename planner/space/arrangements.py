@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from planner import allowance
 from planner.errors import InputError
 from planner.solver.chain.packing import Packing
 
@@ -60,6 +61,7 @@ def arranged(
     widest = (packing.slots - 1) // (replicas - 1)
     sizes = {packing.padded(width) for width in range(1, widest + 1)}
     for size in sorted(sizes, reverse=True):
+        allowance.look()
         if size not in known:
             known[size] = _blocks(packing, size)
         _keep_useful(found, _of_size(packing, size, replicas, known[size]))
@@ -123,6 +125,7 @@ def _choices(packing: Packing, size: int, replicas: int, blocks: Blocks) -> Iter
     patterns = sorted(blocks, key=lambda pattern: (len(pattern), sorted(pattern)))
     for count in range(1, len(patterns) + 1):
         for some in itertools.combinations(patterns, count):
+            allowance.look()
             union = frozenset().union(*some)
             bases: list[int] = []
             for pattern in patterns:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
 from planner.answers.question import ASKED, NOT_IN_PHASE, PER_TOKEN, PRICED, Question
 from planner.errors import InfeasibleError, InputError, listed
 from planner.machines.engine import Space
@@ -528,6 +529,7 @@ class Candidates:
 
     def allowed_value(self, plan: Plan) -> float:
         """Canonical value of a plan; infinite where it breaks a rule or a limit."""
+        allowance.look()
         try:
             score = self.score(plan)
         except (InfeasibleError, InputError):
@@ -604,6 +606,7 @@ class Candidates:
         """Of one step by kind of layer: boxes share most of their steps."""
         key = split, step, whole
         if key not in self._seconds_of:
+            allowance.look()
             reach = reach_of(self.topology, split, 0)
             self._seconds_of[key] = self.prices.prices(split, step, reach, whole=whole).seconds.sum(
                 axis=0
@@ -613,6 +616,7 @@ class Candidates:
     def _holdings(self, split: Split, at: Schedule) -> Holdings:
         key = split, at.most_tokens
         if key not in self._holdings_of:
+            allowance.look()
             self._holdings_of[key] = self.prices.holdings(split, self.workload, at.most_tokens)
         return self._holdings_of[key]
 
@@ -970,6 +974,7 @@ def splits_of(
     experts = expert_degrees(graph, software, most)
     found = []
     for tensor in tensor_degrees(graph, software, most):
+        allowance.look()
         nested = [
             expert for expert in experts if expert > 1 and nesting_fault(tensor, expert) is None
         ]

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
 from planner.answers.question import HELD, PER_TOKEN, PRICED, TOTALS, Question
 from planner.cost.energy import SECONDS_PER_HOUR, Draw
 from planner.errors import InfeasibleError, InputError, listed
@@ -226,6 +227,7 @@ class ClusterCandidates:
                 continue
             if head in self.settled:
                 continue
+            allowance.look()
             candidates = self.each[head]
             found = candidates.boxes()
             if self.workload.batch_size is None and not candidates.one_will_do:
@@ -301,6 +303,7 @@ class ClusterCandidates:
             candidates = each[number]
             if not candidates.splits:
                 continue
+            allowance.look()
             if box.box.least_sequences > candidates.most_taken:
                 continue
             # What a chip draws is the least of several bounds; a stand fixes which one counts, so
@@ -354,6 +357,7 @@ class ClusterCandidates:
 
     def allowed_value(self, plan: PooledPlan) -> float:
         """Canonical value of a plan; infinite where it breaks a rule or a limit."""
+        allowance.look()
         try:
             score = score_pooled_served(
                 plan, self.cluster, self.pools, power_scope=self.question.power_scope
@@ -528,6 +532,7 @@ class _Lowering:
         """The arrays of a pool's option, with what only clusters count."""
         stand = self.stands[ground]
         graph, pool = self.candidates.graph, self.each[stand.pool]
+        allowance.look()
         joules = np.zeros(len(graph.layers))
         if stand.draw.active_w:
             at = self.ends[1]  # the end at which `objectives` draws
@@ -604,6 +609,7 @@ class _Lowering:
 
     def _least(self, option: int) -> Link:
         """What any link behind an option adds at least."""
+        allowance.look()
         pool, split = self._pool(option), self._split(option)
         levels = self.candidates.cluster.pools[pool].topology.levels
         inside = [

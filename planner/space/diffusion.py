@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from planner import allowance
 from planner.answers.proof import StoppedBy
 from planner.answers.question import Question
 from planner.errors import InfeasibleError, NoPlanFoundError
@@ -112,6 +113,7 @@ def _scored(
     served = Served(graph, topology, workload)
     try:
         for plan in sampling_plans(served):
+            allowance.look()
             if time.monotonic() >= deadline:
                 return scored, tightest, "time"
             try:

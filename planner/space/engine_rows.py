@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
 from planner.cost.energy import SECONDS_PER_HOUR
 from planner.errors import InputError
 from planner.plan import ChipRange, Plan, Stage
@@ -194,6 +195,7 @@ class Table:
     def _block(self, forms: Sequence[Form]) -> Rows:
         columns: list[list[Ints]] = [[] for _ in range(7)]
         for number, form in enumerate(forms):
+            allowance.look()
             every = self._of_form(form)
             every = (np.full(len(every[0]), number), *every)
             for column, one in zip(columns, every, strict=True):

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
 from planner.answers.question import FIELDS, PER_TOKEN, TOTALS
 from planner.cost import pipeline
 from planner.cost.energy import energy_j, usd_per_million_tokens
@@ -582,6 +583,7 @@ class EngineSpace:
 
     def chain(self, form: Form, at: Moments, held: Moments) -> Chain:
         """The layers to be cut, at one batch; memory must do for `held`."""
+        allowance.look()
         layers = self._loads(at, held)
         handed = np.concatenate([[0.0], self.meter.handed])
         links = []

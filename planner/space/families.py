@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from planner import allowance
 from planner.solver.chain.problem import Cuts, Floats, Ints
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
@@ -55,6 +56,7 @@ class Family:
         """The mixes that may hold plans of a box that keep the limits and are better than a
         goal, a canonical value; `closely`: by each way of spreading their layers too."""
         rows = np.arange(len(self.mixes))
+        allowance.look()
         priced = Priced(self.candidates, box)
         lower = self._kept(self.bounds.quick(priced, rows), goal)
         rows = rows[np.isfinite(lower)]

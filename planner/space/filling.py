@@ -10,6 +10,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
@@ -63,6 +65,7 @@ class Filling:
         chips = np.full(layers + 1, math.inf)
         chips[layers] = 0.0
         for tail in range(layers - 1, -1, -1):
+            allowance.look()
             # A stage without room for a layer leads nowhere: `chips` is infinite there yet.
             chips[tail] = (widths + chips[ends[:, tail]]).min()
         return float(chips[0])

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from planner import allowance
 from planner.machines.engine import Engine
 from planner.plan import ChipRange, Way
 from planner.pricing.engines import deepest, in_flight, split_fault
@@ -183,6 +184,7 @@ def _packed(candidates: Candidates, packing: Packing, split: Split, most: int) -
     hops = _hops(candidates, split, starts)
     for stages in range(1, len(starts) + 1):
         room = packing.room(starts[stages - 1] + split.chips)
+        allowance.look()
         if room:
             yield Form(split, stages, tuple(starts[:stages]), tuple(hops[: stages - 1]), room)
 
@@ -209,6 +211,7 @@ def _around(candidates: Candidates, choices: _Choices, split: Split, most: int) 
     for replicas in range(candidates.topology.chips // split.chips, 0, -1):
         for block in choices.of(replicas):
             starts = list(_starts_in(block, split.chips, most))
+            allowance.look()
             hops: list[Hop] = []
             for stages in range(1, len(starts) + 1):
                 place = tuple(starts[:stages])

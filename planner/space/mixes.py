@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
 from planner.solver.chain.problem import Cuts, Floats, Ints
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
@@ -205,6 +206,7 @@ class MixBounds:
         found = np.empty((len(rows), len(STEPS) - 1, len(priced.measures)))
         turns = np.empty((len(rows), len(STEPS) - 1))
         for alike, used in alike_of(self.mixes, rows):
+            allowance.look()
             found[alike], turns[alike] = self._in_ranges(priced, used, sums[alike], peaks[alike])
         return found, turns
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner import allowance
 from planner.solver.chain.problem import Floats, Ints, Measure, Way
 from planner.space.measures import PEAKS, SUMS, Peak, Sum
 
@@ -174,6 +175,7 @@ class _Prices:
         best = np.zeros(rows)
         live = np.arange(rows)
         for _ in range(STEPS):
+            allowance.look()
             weights = shares[live] / self.unit[live, None] @ self.ways
             weights += prices[live] * self.inverse[live] @ self.limits
             used, cost = self._uses(weights, live)

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
 from planner.cost import pipeline, queueing
 from planner.pricing.collectives import hop_s
 from planner.pricing.price_list import (
@@ -179,6 +180,7 @@ class Meter:
         whole = not relaxed or (split.attention == 1 and bool((sizes == np.rint(sizes)).all()))
         shape = np.shape(batch.sequences)
         keys = self._keys(batch, relaxed)
+        allowance.look()
         distinct = list(dict.fromkeys(keys))
         number = {key: place for place, key in enumerate(distinct)}
         index = np.array([number[key] for key in keys], dtype=np.intp).reshape(shape)

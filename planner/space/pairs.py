@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
 from planner.models.graph import ModelGraph
 from planner.models.operators import Experts, MatMul
 from planner.plan import ChipRange, PairedPlan, Plan, Stage
@@ -119,6 +120,7 @@ def experts_options(pair: Pair) -> list[ExpertsOption]:
     found = []
     least = served.graph.weight_bytes / served.usable_bytes
     for cut in cuts_of(served.graph):
+        allowance.look()
         stages = len(cut) - 1
         for chips in _chips_of_stages(served.graph, served.topology.chips // stages):
             if stages * chips < least * (1 - 1e-9):
@@ -166,6 +168,7 @@ def cuts_of(graph: ModelGraph) -> list[list[int]]:
     })  # fmt: skip
     found: dict[int, list[int]] = {}
     for most in sums:
+        allowance.look()
         if most >= max(each):
             cut = _filled(each, most)
             found.setdefault(len(cut), cut)

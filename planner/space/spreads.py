@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from planner import allowance
 from planner.solver.chain.problem import Cuts, Floats, Ints
 from planner.space.measures import Sum
 from planner.space.mixes import MixBounds, Priced
@@ -24,6 +25,7 @@ def spreads_of(
     where it does not fit; and the layers of which there are many under each option in use, shape
     (spreads, used). Without spreads where they are too many; nothing is known then."""
     mixes = bounds.mixes
+    allowance.look()
     used = np.flatnonzero(mixes.counts[row])
     stages = mixes.counts[row, used]
     layers = _every(_fewest(priced, stages), _most(bounds, priced, used, stages), priced, most)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
 from planner.cost import energy
 from planner.machines.topology import PowerScope
 from planner.pricing.schedule import others_in_flight
@@ -75,6 +76,7 @@ class Pricer:
         grid = Priced.without_plans(may_run.shape)
         bill = _Bill(self.stages, power_scope)
         for chosen in _at_once(may_run):
+            allowance.look()
             few = [shapes[number] for number in chosen]
             ranks = np.array([shape.split.attention for shape in few], dtype=float)
             owner, size, turn = np.nonzero(may_run[chosen])

@@ -150,7 +150,8 @@ def test_ctrl_c_before_all_boxes_are_there_proves_nothing():
 
     search._push = pressed
     search.run()
-    assert (search.interrupted, search.bound, search.best.plan) == (True, 0.0, None)
+    assert (search.interrupted, search.bound) == (True, 0.0)
+    assert search.best.plan is not None  # one of the first that come to mind
 
 
 @pytest.mark.parametrize("ticks", [1, 3, 6, 9])

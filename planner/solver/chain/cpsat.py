@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ortools.sat.python import cp_model
 
+from planner import allowance
 from planner.solver.chain.problem import (
     ChainProblem,
     Cuts,
@@ -86,14 +87,21 @@ def solve(
     return Solution(placed, value, min(bound, value))
 
 
-def interruptible(solver: cp_model.CpSolver, model: cp_model.CpModel) -> Any:
+def interruptible(
+    solver: cp_model.CpSolver,
+    model: cp_model.CpModel,
+    watch: cp_model.CpSolverSolutionCallback | None = None,
+) -> Any:
     """Solve beside the main thread, so that Ctrl-C stops the solver and is not lost."""
     solver.parameters.catch_sigint_signal = False
     with ThreadPoolExecutor(max_workers=1) as executor:
-        solving = executor.submit(solver.solve, model)
+        solving = executor.submit(solver.solve, model, watch)
         try:
             while not solving.done():
                 wait([solving], timeout=0.1)
+                if allowance.is_up():
+                    # It looks at a clock of its own, now and then.
+                    solver.stop_search()
         except KeyboardInterrupt:
             solver.stop_search()
             raise

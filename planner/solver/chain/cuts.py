@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
+
 Floats = NDArray[np.float64]
 Value = Callable[[Floats], float]
 """Of the peaks, shape (peaks,); it grows with each, and is infinite where a limit is broken."""
@@ -66,6 +68,7 @@ def bottlenecks(chain: Chain, tops: Floats | None = None) -> tuple[Floats, list[
     reached = each[0][:, 0, :]
     choices = []
     for link, loads in zip(chain.links, each[1:], strict=True):
+        allowance.look()
         # The run before ends in front of an item, over a link; from there the next one runs on.
         through = np.maximum(reached, _below(link, tops))
         totals = np.maximum(through[:, :, None], loads)
@@ -191,6 +194,7 @@ def all_reached(chain: Chain, most: int, adds: Sequence[Floats] = ()) -> Reached
         has_link = number < len(chain.links)
         after = {}
         for head in range(1, items + 1):
+            allowance.look()
             tails = [tail for tail in known if np.isfinite(loads[0, tail, head])]
             if not tails:
                 continue

@@ -22,6 +22,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
+from planner.errors import TimeUpError
 from planner.solver.chain.bounds import Relaxed
 from planner.solver.chain.paths import Rest, alone, run_costs, run_loads
 from planner.solver.chain.problem import (
@@ -99,7 +101,7 @@ def widened(search: Beamed, first_beam: int, last_beam: int) -> float:
         while proved < search.goal and 0 < beam <= last_beam:
             proved = max(proved, search.run(beam))
             beam *= WIDENING
-    except Stopped:
+    except (Stopped, TimeUpError):
         pass
     return proved
 
@@ -304,6 +306,7 @@ class _Search:
         for index in range(len(labels)):
             if not alive[index]:
                 continue
+            allowance.look()
             kept.append(index)
             later = slice(index + 1, None)
             like = (labels.slots[later] - labels.slots[index]) % self.shift == 0

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner import allowance
 from planner.solver.chain.problem import ChainProblem, Cuts, Floats, Ints
 
 
@@ -89,6 +90,7 @@ def shortest(problem: ChainProblem, asked: Sequence[tuple[Floats, float]]) -> li
     firsts = np.zeros(len(asked), dtype=np.intp)
     last = np.maximum(farthest(problem).max(axis=0), np.arange(1, items + 2))
     for tail in range(items - 1, -1, -1):
+        allowance.look()
         near = slice(tail + 1, last[tail] + 1)
         reach = np.where(problem.feasible[:, tail, near], after[:, :, near], np.inf)
         nearest = reach.argmin(axis=2)
@@ -181,6 +183,7 @@ def by_slots(problem: ChainProblem, weights: Floats, most: int) -> Steps:
     after = np.full(under.shape, np.inf)
     after[:, :, items, 0] = begun[:, :, items]
     for tail in range(items - 1, -1, -1):
+        allowance.look()
         for option, width in enumerate(problem.widths.tolist()):
             heads = np.flatnonzero(problem.feasible[option, tail])
             if len(heads) and width <= most:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from planner import allowance
 from planner.solver.chain.bounds import least_peaks, relaxed
 from planner.solver.chain.labels import (
     CROWD,
@@ -415,6 +416,7 @@ def _product_of(chain: ChainProblem, measure: Measure) -> _Product | None:
     dearer = np.diff(prices) > 0
     least = []
     for item in range(chain.items + 1):
+        allowance.look()
         if not np.isfinite(alone[item]):
             least.append((np.zeros(1), np.full(1, np.inf)))
             continue
@@ -500,6 +502,7 @@ class _Search:
         arrivals = [self._first().taken(np.zeros(0, dtype=np.intp))]
         for option, waiting in enumerate(opened):
             tails = np.flatnonzero(self.problem.chain.feasible[option, :item, item]).tolist()
+            allowance.look()
             parts = [part for tail in tails if (part := waiting.parts[tail]) is not None]
             if not parts:
                 continue
@@ -608,6 +611,7 @@ class _Search:
         kept, alive = [], np.ones(len(labels), dtype=bool)
         for index in range(len(labels)):
             if alive[index]:
+                allowance.look()
                 kept.append(index)
                 later = slice(index + 1, None)
                 worse = (harmless[later] >= criteria[index]).all(axis=1)

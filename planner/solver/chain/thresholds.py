@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from planner.errors import TimeUpError
 from planner.solver.chain.bounds import MeasureBound, Relaxed, most_peaks, relaxed
 from planner.solver.chain.labels import FIRST_BEAM, LAST_BEAM, labelled, used_criteria
 from planner.solver.chain.paths import farthest, relaxed_use, run_loads
@@ -96,12 +97,25 @@ class _Thresholds:
             if self.stop() or nodes >= most_nodes:
                 break
             nodes += 1
-            self._close(heapq.heappop(self.open))
+            node = heapq.heappop(self.open)
+            try:
+                self._close(node)
+            except TimeUpError:
+                # What was found on the way counts; the node is as open as it was.
+                heapq.heappush(self.open, node)
+                break
         lowest = min(self.left, self.open[0].lower if self.open else math.inf)
         if lowest == -math.inf:
-            lowest = root_bound(self.problem)
+            lowest = self._root_bound()
         proved = self.best.value if lowest >= self.best.goal else lowest
         return self.best.solution(proved, self.cut_off)
+
+    def _root_bound(self) -> float:
+        """Where no node was closed; nothing where there is no time for it."""
+        try:
+            return root_bound(self.problem)
+        except TimeUpError:
+            return 0.0
 
     def _close(self, node: _Node) -> None:
         """Relax a node, and leave what is to be done with it."""

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from planner import allowance
+from planner.errors import TimeUpError
 from planner.solver.chain.problem import Floats, Ints
 from planner.solver.dag.problem import GraphProblem, Units
 
@@ -94,6 +96,7 @@ def along(problem: GraphProblem, units: Units, order: Order) -> Stages | None:
     least = {none: np.where(np.arange(units.count + 1) == 0, 0.0, math.inf)}
     came: dict[tuple[int, ...], list[tuple[int, Floats]]] = {}
     for used in itertools.product(*(range(count + 1) for count in problem.available)):
+        allowance.look()
         choices = []
         for number, (table, (family, copies)) in enumerate(
             zip(tables, problem.groups, strict=True)
@@ -178,6 +181,7 @@ def _settled(units: Units, ahead: list[list[int]], order: list[int], sweeps: int
     if place:
         near = _shared_nets(units, free)
         for _ in range(sweeps):
+            allowance.look()
             for unit in free:
                 _settle(unit, near[unit], place)
     return _sorted(ahead, lambda unit, step: place.get(unit, math.inf))
@@ -258,6 +262,7 @@ def _closing(units: Units, ahead: list[list[int]]) -> list[int]:
 
     order = []
     while ready:
+        allowance.look()
         unit = min(ready, key=opened)
         ready.remove(unit)
         order.append(unit)
@@ -279,13 +284,34 @@ def search(
     Deterministic; `patience` rounds without a better solution end it.
     """
     generator = random.Random(seed)
+    best: Stages | None = None
+    try:
+        for order in start_orders(units):
+            stages = along(problem, units, order)
+            if stages is not None and (best is None or stages < best):
+                best = stages
+        if best is not None:
+            best = _shuffled(problem, units, best, rounds, generator, patience)
+    except TimeUpError:
+        if best is None:
+            raise
+    return best
+
+
+def _shuffled(
+    problem: GraphProblem,
+    units: Units,
+    best: Stages,
+    rounds: int,
+    generator: random.Random,
+    patience: int,
+) -> Stages:
+    """The best that so many orders find, or those until the time is up."""
     ahead = _ahead(units.count, units.edges)
-    tried = (along(problem, units, order) for order in start_orders(units))
-    best = min((stages for stages in tried if stages is not None), default=None)
-    if best is None:
-        return None
     idle = 0
     for _ in range(rounds):
+        if allowance.is_up():
+            break
         # Units keep their stages and are shuffled within them; with more blur, across them too.
         noise = [generator.random() for _ in range(units.count)]
         blur = generator.choice((0.0, 0.5, 1.0, 2.0))

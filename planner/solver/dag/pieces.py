@@ -22,6 +22,8 @@ import networkx as nx
 import numpy as np
 from ortools.sat.python import cp_model
 
+from planner.errors import TimeUpError
+from planner.solver.chain.cpsat import interruptible
 from planner.solver.dag.placing import MOST_TOTAL, uncut_unless, weighed
 from planner.solver.dag.problem import GraphProblem, Units, finishes, latency
 
@@ -133,7 +135,11 @@ def soonest(
         left_s = time_limit_s - (time.monotonic() - began)
         if left_s <= 0:
             break
-        found, lower = _found(_Model(problem, units, value, paths, chains), value, left_s, seed)
+        try:
+            model = _Model(problem, units, value, paths, chains)
+        except TimeUpError:
+            break
+        found, lower = _found(model, value, left_s, seed)
         none_exists = best is None and math.isinf(lower)
         bound = max(bound, lower if none_exists else min(lower, value))
         # The model knew only some chains; those that its answers really wait for are added.
@@ -344,7 +350,7 @@ class _Model:
         solver.parameters.max_time_in_seconds = time_limit_s
         found: list[tuple[int, ...]] = []
         watch = _Watch(self, found)
-        status = solver.solve(self.model, watch)
+        status = interruptible(solver, self.model, watch)
         if status == cp_model.MODEL_INVALID:
             raise AssertionError("CP-SAT refused the model")
         if status == cp_model.INFEASIBLE:

@@ -21,6 +21,9 @@ import networkx as nx
 import numpy as np
 from ortools.sat.python import cp_model
 
+from planner import allowance
+from planner.errors import TimeUpError
+from planner.solver.chain.cpsat import interruptible
 from planner.solver.chain.problem import Ints
 from planner.solver.dag.problem import GraphProblem, Units, loads
 
@@ -45,7 +48,10 @@ def prove(
 ) -> tuple[tuple[int, ...] | None, float]:
     """The device of every unit with a largest load below `best`, None where none was found, and
     the bound proved; nothing is below `floor`, and `fixed` units stay where the hint has them."""
-    model = _Model(problem, units, best, ordered=ordered, alike=not fixed)
+    try:
+        model = _Model(problem, units, best, ordered=ordered, alike=not fixed)
+    except TimeUpError:
+        return None, floor
     # Each unit and each net may have lost up to one grid step by rounding down.
     rounded = math.floor(floor / model.unit) - units.count - len(units.nets)
     model.model.add(model.load >= min(model.top, rounded))
@@ -60,7 +66,11 @@ def prove(
         solver.parameters.max_time_in_seconds = max(0.0, time_limit_s)
     if math.isfinite(deterministic_limit):
         solver.parameters.max_deterministic_time = deterministic_limit
-    status = solver.solve(model.model)
+    try:
+        status = interruptible(solver, model.model)
+    except KeyboardInterrupt:
+        allowance.end()
+        return None, floor
     if status == cp_model.INFEASIBLE:
         return None, best
     if status == cp_model.MODEL_INVALID:
@@ -181,6 +191,7 @@ class _Model:
         self.load = self.model.new_int_var(0, self.top, "load")
         self.model.add(self.load >= -(-int(self.least.sum()) // self.positions))
         for position in range(self.positions):
+            allowance.look()
             self._loads(position)
         self.model.minimize(self.load)
 
@@ -199,6 +210,7 @@ class _Model:
             upto.append(row)
         # What comes behind an edge is in no earlier stage.
         for tail, head in self.units.edges:
+            allowance.look()
             for before, after in zip(upto[tail], upto[head], strict=True):
                 model.add_implication(after, before)
         self._classes()
@@ -241,6 +253,7 @@ class _Model:
         sooner = np.zeros(self.units.count, dtype=np.intp)
         later = np.zeros(self.units.count, dtype=np.intp)
         for unit in range(self.units.count):
+            allowance.look()
             above = int(self.least[[unit, *nx.ancestors(graph, unit)]].sum())
             below = int(self.least[[unit, *nx.descendants(graph, unit)]].sum())
             sooner[unit] = max(0, -(-above // max(1, self.top)) - 1)
@@ -252,6 +265,7 @@ class _Model:
         model = self.model
         self.at = []
         for _ in range(self.units.count):
+            allowance.look()
             self.at.append([model.new_bool_var("") for _ in range(self.positions)])
         for row in self.at:
             model.add_exactly_one(row)
@@ -302,9 +316,11 @@ class _Model:
         payers = np.flatnonzero(self.problem.pays)
         model.add(paying == sum(self.of_class[position][number] for number in payers))
         for number in np.flatnonzero(units.costs > self.over):
+            allowance.look()
             uncut_unless(model, [~paying], [at[pin] for pin in units.nets[number]])
         paid = []
         for number in self.payable:
+            allowance.look()
             pays = model.new_bool_var("")
             uncut_unless(model, [pays, ~paying], [at[pin] for pin in units.nets[number]])
             paid.append(int(self.costs[number]) * pays)

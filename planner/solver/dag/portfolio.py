@@ -8,18 +8,34 @@ and proves. An answer is the best of all, evaluated from the definition.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
 
 import numpy as np
 
+from planner import allowance
+from planner.errors import TimeUpError
 from planner.solver.chain.problem import Floats, Ints
 from planner.solver.dag.orders import Stages, one_after_another, search, start_orders
-from planner.solver.dag.problem import GraphProblem, Placement, Units, contract, latency, loads
+from planner.solver.dag.problem import (
+    GraphProblem,
+    Placement,
+    Units,
+    contract,
+    faults,
+    latency,
+    loads,
+)
+
+T = TypeVar("T")
 
 ACCURACY = 5e-6
 """Relative: of the grid on which CP-SAT proves."""
 WORKERS = 2
 """Of CP-SAT where nothing less would do."""
+SEARCH_SHARE = 0.5
+"""Of the time, that it may take."""
 MOST_CELLS = 3e8
 """Table cells that the search over linear orders fills at most: a few seconds."""
 
@@ -33,8 +49,13 @@ def contiguous(
     states = math.prod(count + 1 for count in problem.available)
     classes_each = len(problem.groups) / len(problem.available)
     cells = (units.count + 1) ** 2 * states * classes_each
-    stages = search(problem, units, rounds=int(min(100, MOST_CELLS / cells)), seed=seed)
-    start = None if stages is None else _devices(problem, stages)
+    rounds = int(min(100, MOST_CELLS / cells))
+    try:
+        with allowance.until(started + SEARCH_SHARE * time_limit_s):
+            stages = search(problem, units, rounds=rounds, seed=seed)
+        start = None if stages is None else _devices(problem, stages)
+    except TimeUpError:
+        start = _by_a_rule(problem, units)
     best = _value(problem, units, start)
     floor = _work_bound(problem, units)
     if floor >= best * (1 - 1e-12):
@@ -46,6 +67,28 @@ def contiguous(
     if found is None and start is None:
         return Placement(None, math.inf, math.inf if bound >= best else max(bound, floor))
     return _best_of(problem, units, (start, found), max(bound, floor))
+
+
+def _if_not_stopped(work: Callable[[], T], otherwise: T) -> T:
+    """What some work gives, or what is known without it, where Ctrl-C stops it or the time does."""
+    try:
+        return work()
+    except TimeUpError:
+        return otherwise
+    except KeyboardInterrupt:
+        allowance.end()
+        return otherwise
+
+
+def _by_a_rule(problem: GraphProblem, units: Units) -> tuple[int, ...] | None:
+    """The device of every unit by the best of the simple rules whose stages are allowed; None where
+    those of none are."""
+    found: list[tuple[int, ...]] = []
+    with allowance.beyond(), suppress(TimeUpError):
+        for device in by_rules(problem).values():
+            if not faults(problem, device, contiguous=True):
+                found.append(tuple(device[nodes[0]] for nodes in units.members))
+    return min(found, key=lambda device: _value(problem, units, device), default=None)
 
 
 def free(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0) -> Placement:
@@ -62,21 +105,24 @@ def free(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0
 
     floor = _work_bound(problem, units)
     if start is not None:
-        start = anneal(
-            problem,
-            units,
-            start,
-            until=started + 0.6 * time_limit_s,
-            floor=floor,
-            seed=seed,
-            patience=10 + units.count // 4,
+        known = start
+        until = started + 0.6 * time_limit_s
+        patience = 10 + units.count // 4
+        start = known = _if_not_stopped(
+            lambda: anneal(
+                problem, units, known, until=until, floor=floor, seed=seed, patience=patience
+            ),
+            known,
         )
-        start = improve(problem, units, start, until=started + 0.7 * time_limit_s, seed=seed)
+        until = started + 0.7 * time_limit_s
+        start = _if_not_stopped(
+            lambda: improve(problem, units, known, until=until, seed=seed), known
+        )
     best = _value(problem, units, start)
     if start is not None:
-        floor = refuted_below(
-            problem, units, min(floor, best), best, until=started + 0.8 * time_limit_s
-        )
+        until = started + 0.8 * time_limit_s
+        low = min(floor, best)
+        floor = _if_not_stopped(lambda: refuted_below(problem, units, low, best, until=until), low)
     left = time_limit_s - (time.monotonic() - started)
     found, bound = prove(
         problem,
@@ -100,14 +146,21 @@ def soonest(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int 
     """Pieces on paying devices and nodes on hosts for the least latency."""
     started = time.monotonic()
     units = contract(problem, contiguous=True)
-    tried = (one_after_another(problem, units, order) for order in start_orders(units))
-    starts = [units.spread(found[1]) for found in tried if found is not None]
+    starts: list[tuple[int, ...]] = []
+    with suppress(TimeUpError), allowance.until(started + SEARCH_SHARE * time_limit_s):
+        for order in start_orders(units):
+            tried = one_after_another(problem, units, order)
+            if tried is not None:
+                starts.append(units.spread(tried[1]))
     start = min(starts, key=lambda device: latency(problem, device), default=None)
     from planner.solver.dag import pieces
 
     left = time_limit_s - (time.monotonic() - started)
-    device, bound = pieces.soonest(
-        problem, contract(problem, contiguous=False), start, time_limit_s=left, seed=seed
+    device, bound = _if_not_stopped(
+        lambda: pieces.soonest(
+            problem, contract(problem, contiguous=False), start, time_limit_s=left, seed=seed
+        ),
+        (start, 0.0),
     )
     if device is None:
         return Placement(None, math.inf, bound)

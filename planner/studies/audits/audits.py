@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from planner.errors import InputError, UnknownNameError
+from planner import allowance
+from planner.errors import InputError, TimeUpError, UnknownNameError
 from planner.guards import guarded
 from planner.records import Record
 from planner.report.svg import log_axis, plotly, table
@@ -260,16 +261,19 @@ def _lay_out(drawn: Any, names: list[str]) -> None:
 
 
 @guarded
+@allowance.allowing
 def audit(
     claims: Sequence[Claim] | str | Path | None = None,
     *,
+    time_limit_s: float | None = None,
     progress: Callable[[Finding], None] | None = None,
 ) -> Audit:
     """A verdict on each claim, its law in words and the figure that it rests on.
 
     `claims` are records or a TOML file of [[claim]] tables; None: what the article says. Every
     claim is held against capacity, roofline and arithmetic, the catalogue's figures and the other
-    claims; what they allow is priced by the engine.
+    claims; what they allow is priced by the engine. Those that are left when `time_limit_s` has run
+    out, or at Ctrl-C, have no row, and `complete` says so.
     """
     given = tuple(map(_as_far_as_known, _read(claims)))
     _check_names(given)
@@ -285,7 +289,9 @@ def audit(
         others = tuple(one for one in given if one is not claim)
         try:
             row = finding_on(Case(claim, others, known))
-        except KeyboardInterrupt:
+            # A search that was cut off has no say in a verdict.
+            allowance.look()
+        except (KeyboardInterrupt, TimeUpError):
             return Audit(rows=tuple(rows.values()), complete=False)
         rows[claim.name] = _with_premises(row, claim, rows)
         if progress is not None:

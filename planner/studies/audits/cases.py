@@ -8,7 +8,7 @@ from typing import cast
 
 from planner.answers.question import Question
 from planner.catalogue import load_model
-from planner.errors import InfeasibleError
+from planner.errors import InfeasibleError, TimeUpError
 from planner.machines.tiers import second_tier
 from planner.machines.topology import PowerScope, Topology
 from planner.models.dtypes import Dtype
@@ -208,7 +208,7 @@ def priced(
     # Not by `partition`: where nothing fits it would also look for how many chips would do.
     search.run()
     if search.interrupted:
-        raise KeyboardInterrupt
+        raise TimeUpError(interrupted=True)
     plan = search.best.plan
     if plan is None:
         return None

@@ -19,6 +19,7 @@ from planner.errors import (
     InputError,
     NoPlanFoundError,
     PlannerError,
+    TimeUpError,
     UnknownNameError,
     shortened,
     told,
@@ -362,6 +363,10 @@ def _answer(task: Task, graph: ModelGraph, topology: Topology) -> dict[str, Any]
         return _figures(result)
     except InfeasibleError as error:
         return {"status": "infeasible", "message": error.brief}
+    except TimeUpError as error:
+        if error.interrupted:
+            raise KeyboardInterrupt from None
+        return {"status": "no plan in time", "message": str(error)}
     except NoPlanFoundError as error:
         return {"status": "no plan in time", "message": str(error)}
     except PlannerError as error:
