@@ -320,6 +320,14 @@ class BoxProof:
 
     def __init__(self, problem: ChainProblem, claim: float) -> None:
         self.problem, self.claim = problem, claim
+        columns = sum(part.shape[1] for part in (problem.run_sums, problem.run_peaks))
+        columns += problem.prefix.shape[2]
+        allowance.ask_for_bytes(
+            8.0 * columns * problem.options * (problem.items + 1) ** 2,
+            f"checking a problem of {problem.items:,} layers and {problem.options:,} ways of"
+            " splitting a stage",
+            "certify a plan of space 'engine', or of fewer layers",
+        )
         run = problem.prefix[:, None, :, :] - problem.prefix[:, :, None, :]
         self.sums = (
             np.einsum("othr,osr->oths", run, problem.run_sums)

@@ -10,6 +10,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,16 +18,16 @@ import numpy as np
 
 from planner import allowance
 from planner.answers.proof import AS_GOOD, StoppedBy
-from planner.errors import InfeasibleError, InputError
+from planner.errors import InfeasibleError, InputError, TimeUpError
 from planner.machines.cluster import PooledPlan, PooledStage
 from planner.machines.engine import Space
 from planner.plan import Plan, Stage, Way
+from planner.planning.best import Best
 from planner.planning.first_plans import first_plan
 from planner.planning.polishing import polished
 from planner.planning.promise_search import PromiseSearch
 from planner.planning.range_search import RangeSearch, ReplicaSearch
 from planner.planning.rate_search import RateSearch
-from planner.planning.best import Best
 from planner.planning.search import CLOSE, NARROW, ClusterSearch, Course, Engine, Progress, Search
 from planner.pricing.loads import PERCENTILES
 from planner.scoring.score import Score
@@ -58,6 +59,9 @@ GRIDDED = (
 """Fields that a grid of uniform plans prices."""
 MOST_ALIKE = 16
 """Chips up to which plans without rules, but with one split, are searched as an engine's are."""
+NARROW_SHARE, GRID_SHARE = 0.5, 0.3
+"""Of the time that is left, that may go to plans of an engine, and then to a grid of uniform plans,
+before plans of any form are looked at."""
 SELDOM = 8
 """Of wide boxes every so manieth is worth looking for a plan in."""
 MOST_RIVALS = 40
@@ -463,8 +467,19 @@ class FreeSearch(Search):
     def _run(self) -> None:
         if self.candidates.topology.software.engine.is_known:
             self._start()
-        self._start_from(uniform_start(self.candidates, "any"))
+        self._start_from(self._uniform())
         super()._run()
+
+    def _uniform(self) -> Best[Plan]:
+        """A plan to start from, where a grid of them is priced soon."""
+        with suppress(TimeUpError), allowance.until(self._share(GRID_SHARE)):
+            return uniform_start(self.candidates, "any")
+        return Best()
+
+    def _share(self, share: float) -> float:
+        """When so much of the time that is left will have passed."""
+        now = time.monotonic()
+        return math.inf if self.left_s is None else now + share * self.left_s
 
     def _round_off(self) -> None:
         """Where nothing was found in time, a plan is: any."""
@@ -473,7 +488,8 @@ class FreeSearch(Search):
         super()._round_off()
 
     def _start(self) -> None:
-        narrow = EngineSearch(self.candidates.of("engine"), time_limit_s=self.left_s, nice=False)
+        left_s = None if self.left_s is None else NARROW_SHARE * self.left_s
+        narrow = EngineSearch(self.candidates.of("engine"), time_limit_s=left_s, nice=False)
         narrow.run()
         if narrow.best.value < self.best.value:
             self.best = narrow.best

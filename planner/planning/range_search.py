@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from planner.errors import InfeasibleError, InputError
-from planner.planning.rate_search import RateSearch, Served
 from planner.planning.best import Best
+from planner.planning.rate_search import RateSearch, Served
 from planner.planning.search import CLOSE
 from planner.space.candidates import Candidates
 from planner.space.forms import Form, forms_of, parts

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from planner import allowance
 from planner.answers.proof import AS_GOOD, StoppedBy
 from planner.plan import Plan
-from planner.planning.first_plans import first_plan
 from planner.planning.best import Best
+from planner.planning.first_plans import first_plan
 from planner.planning.search import Course, Progress
 from planner.solver.rows.choice import Choice, ChoiceModel
 from planner.solver.rows.choice import Rows as Stated

@@ -89,6 +89,12 @@ OF_A_RATE = (
 """What the greatest rate of requests makes best."""
 
 
+RUN_BYTES = 4.0
+"""Of each run of layers under each option: whether it fits, and what is compared for that."""
+LINK_TABLES = 4
+"""Of what links add, that are there at once."""
+
+
 class Room(NamedTuple):
     """Like chips that plans may use."""
 
@@ -413,6 +419,7 @@ class Candidates:
         budget = self.packing.widest(box.replicas)
         if not budget or box.least_sequences > self.most_taken:
             return None
+        ask_for_problem(len(self.options), len(self.graph.layers), len(self.crossings.borders))
         ends = tuple(self.schedule(box, end) for end in (0, 1))
         objective = self.measure(self.question.objective, box, ends)
         limits = tuple(
@@ -833,6 +840,19 @@ class Candidates:
         sums[[0, -1]] = 0.0
         peaks[[0, -1]] = 0.0
         return sums, peaks
+
+
+def ask_for_problem(options: int, layers: int, borders: int) -> None:
+    """For memory for the solver's arrays: which runs of layers fit under each option, and what links
+    add, which bounds are made of too."""
+    runs = RUN_BYTES * options * (layers + 1) ** 2
+    links = 8.0 * (SUMS + PEAKS) * options * (layers + 1) * borders
+    allowance.ask_for_bytes(
+        runs + LINK_TABLES * links,
+        f"a problem of {layers:,} layers and {options:,} ways of splitting a stage",
+        "ask for space 'engine', whose stages are split alike, join like layers into fewer, or take"
+        " fewer chips",
+    )
 
 
 def most_in_flight(graph: ModelGraph, software: Software, stages: int) -> int:

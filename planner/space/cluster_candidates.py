@@ -44,7 +44,7 @@ from planner.solver.chain.placed import MOST_ANYWHERE, Ground, Link, Place, Plac
 from planner.solver.chain.problem import ChainProblem, Limit, Measure
 from planner.space.arrangements import Arrangement, arranged
 from planner.space.boxes import Box, best_batch
-from planner.space.candidates import Candidates, Option, Room
+from planner.space.candidates import Candidates, Option, Room, ask_for_problem
 from planner.space.forms import Batches
 from planner.space.layout import packing_of, with_inner_layer
 from planner.space.measures import (
@@ -451,6 +451,7 @@ class _Lowering:
         candidates = self.candidates
         if not any(stand.pool == self.box.head for stand in self.stands):
             return None
+        ask_for_problem(len(self.numbers), len(candidates.graph.layers), 1)
         grounds = tuple(self._ground(stand) for stand in self.stands)
         fields = candidates.question.fields
         return PlacedProblem(

@@ -60,6 +60,8 @@ RANGED = (
     "memory_headroom_bytes",
 )
 """Fields of which a bound is known where the number of micro-batches is not."""
+TABLES = 5
+"""Of what every run of layers loads, that are there at once while cuts are compared."""
 MOST_VECTORS = 100_000
 """Vectors of loads up to which all cuts of a form are told apart."""
 
@@ -584,6 +586,7 @@ class EngineSpace:
     def chain(self, form: Form, at: Moments, held: Moments) -> Chain:
         """The layers to be cut, at one batch; memory must do for `held`."""
         allowance.look()
+        self._ask_for_memory()
         layers = self._loads(at, held)
         handed = np.concatenate([[0.0], self.meter.handed])
         links = []
@@ -591,6 +594,17 @@ class EngineSpace:
             decode, prefill, more = self._link(hop, handed, at)
             links.append(self._peaks_of(at, decode, prefill, more, np.zeros_like(decode)))
         return Chain([layers] * form.stages, links)
+
+    def _ask_for_memory(self) -> None:
+        """For what every run of layers loads, and for what is made of it while cuts are compared."""
+        layers = len(self.graph.layers)
+        table = 8.0 * len(Peaks._fields) * (layers + 1) ** 2
+        allowance.ask_for_bytes(
+            TABLES * table,
+            f"cutting {layers:,} layers into stages",
+            "join like layers into fewer, or ask with solver 'cp-sat', which counts like layers"
+            " together",
+        )
 
     def _loads(self, at: Moments, held: Moments) -> Floats:
         """What a run of layers loads on each peak, shape (peaks, layers + 1, layers +

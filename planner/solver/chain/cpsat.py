@@ -35,6 +35,7 @@ from planner.solver.chain.problem import (
 Run = tuple[int, int, int]
 """Tail, head, option."""
 
+MOST_MEGABYTES = 1_000_000
 MOST_TOTAL = 2.0**30
 """All coefficients of a constraint's booleans together."""
 ACCURACY = 2e-6
@@ -94,6 +95,9 @@ def interruptible(
 ) -> Any:
     """Solve beside the main thread, so that Ctrl-C stops the solver and is not lost."""
     solver.parameters.catch_sigint_signal = False
+    # What it takes beyond, it gives up by itself, with what it has.
+    megabytes = min(allowance.memory_limit_bytes() / 1e6, MOST_MEGABYTES)
+    solver.parameters.max_memory_in_mb = max(1, int(megabytes))
     with ThreadPoolExecutor(max_workers=1) as executor:
         solving = executor.submit(solver.solve, model, watch)
         try:

@@ -92,6 +92,12 @@ class Beamed(Protocol):
         ...
 
 
+def refuse_to_hold(held_bytes: float) -> None:
+    """Stop where the labels of a pass take more memory than is allowed."""
+    if held_bytes > allowance.memory_limit_bytes():
+        raise Stopped
+
+
 def widened(search: Beamed, first_beam: int, last_beam: int) -> float:
     """What is proved when a search has run with beams that widen until nothing worth having is
     left out, or `last_beam`."""
@@ -153,6 +159,11 @@ class _Opened:
     loads: list[Floats] = field(default_factory=list)
     number: list[Ints] = field(default_factory=list)
 
+    def bytes_at(self, item: int) -> int:
+        """That what waits at an item takes."""
+        columns = self.slots, self.sums, self.peaks, self.loads, self.number
+        return sum(column[item].nbytes for column in columns)
+
 
 class _Search:
     def __init__(
@@ -187,6 +198,7 @@ class _Search:
         opened = [_Opened() for _ in range(problem.options)]
         history: list[tuple[int, _Labels]] = []
         count = 0
+        held_bytes = 0
         for item in range(problem.items + 1):
             if self.stop():
                 raise Stopped
@@ -203,6 +215,8 @@ class _Search:
             left_out = min(left_out, dropped)
             for option in range(problem.options):
                 self._open(item, labels, option, opened[option], count)
+            held_bytes += sum(one.bytes_at(item) for one in opened)
+            refuse_to_hold(held_bytes)
             history.append((count, labels))
             count += len(labels)
         return left_out

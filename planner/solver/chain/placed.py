@@ -24,6 +24,7 @@ from planner.solver.chain.labels import (
     LAST_BEAM,
     ROUNDING,
     Stopped,
+    refuse_to_hold,
     used_criteria,
     weighed_peaks,
     widened,
@@ -477,6 +478,7 @@ class _Search:
         chain, left_out, count = self.problem.chain, math.inf, 0
         opened = [_Opened() for _ in range(chain.options)]
         history: list[tuple[int, _Labels]] = []
+        held_bytes = 0
         for item in range(chain.items + 1):
             if self.stop():
                 raise Stopped
@@ -487,7 +489,10 @@ class _Search:
             labels, dropped = self._chosen(item, labels, beam)
             left_out = min(left_out, dropped)
             for option in range(chain.options):
-                opened[option].parts.append(self._begun(item, labels, option, count))
+                part = self._begun(item, labels, option, count)
+                opened[option].parts.append(part)
+                held_bytes += sum(column.nbytes for column in part or ())
+            refuse_to_hold(held_bytes)
             history.append((count, labels))
             count += len(labels)
         return left_out

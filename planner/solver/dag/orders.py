@@ -23,6 +23,10 @@ from planner.solver.dag.problem import GraphProblem, Units
 Order = Sequence[int]
 
 
+TABLES = 4
+"""Of the loads of all intervals, that are there at once besides those of each class."""
+
+
 class Stages(NamedTuple):
     """Contiguous stages."""
 
@@ -89,6 +93,11 @@ def _fits(units: Units, order: Order, capacity: float) -> Floats:
 
 def along(problem: GraphProblem, units: Units, order: Order) -> Stages | None:
     """The best contiguous stages whose units are intervals of an order; None where nothing fits."""
+    allowance.ask_for_bytes(
+        8.0 * (len(units.times) + TABLES) * (units.count + 1) ** 2,
+        f"stages of {units.count:,} operators",
+        "give operators that belong together one colour",
+    )
     tables = [_table(problem, units, order, number) for number in range(len(units.times))]
     # `least[used][end]`: the least largest load of the first `end` units on so many devices of
     # each family; `came` says which class took the last stage, and where it began.
