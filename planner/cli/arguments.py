@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, cast
 import typer
 
 from planner import catalogue
-from planner.errors import InputError, listed, shortened
+from planner.errors import InputError, listed, shortened, told
 from planner.machines.accounts import check_power_basis, with_economics, with_licence, with_price
 from planner.machines.engine import SPACES, Space
 from planner.machines.prices import Economics, check_basis
@@ -18,6 +18,7 @@ from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning.search import ENGINES, Engine
 from planner.readers.files import read_text
+from planner.units import parse_quantity
 from planner.workload import Speculation, Workload
 
 Format = Literal["table", "json"]
@@ -40,6 +41,16 @@ def seconds(given: float | None) -> float | None:
     if given is not None and not given >= 0:
         raise InputError(f"--time-limit must be a number of seconds of at least 0, not {given}")
     return given
+
+
+def memory_bytes(given: str | None) -> float | None:
+    """What --memory-limit says. [B]"""
+    if given is None:
+        return None
+    most = parse_quantity(given, "bytes", "--memory-limit")
+    if not most > 0:
+        raise InputError(f"--memory-limit must be above 0, such as 4GB, not {told(given)}")
+    return most
 
 
 def space_of(given: str) -> Space:
@@ -186,6 +197,13 @@ Sure = Annotated[
 TimeLimit = Annotated[
     float | None,
     typer.Option("--time-limit", help="Seconds.", callback=seconds),
+]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        "--memory-limit",
+        help="What a solve may take, such as 4GB; default: half of this computer's memory.",
+    ),
 ]
 Shape = Annotated[str, typer.Option("--format", help="table or json.", callback=shape_of)]
 
@@ -383,6 +401,7 @@ class Goal:
     limit: Limit = None
     sure: Sure = None
     time_limit: TimeLimit = None
+    memory_limit: MemoryLimit = None
 
     def options(self, counts: Counts) -> dict[str, Any]:
         """As the functions that plan take them."""
@@ -394,6 +413,7 @@ class Goal:
             "limits": limits_of(self.limit or []),
             **({} if self.sure is None else {"sure": self.sure}),
             "time_limit_s": seconds(self.time_limit),
+            "memory_limit_bytes": memory_bytes(self.memory_limit),
             **counts.bases(),
         }
 

@@ -32,6 +32,7 @@ from planner.cli.arguments import (
     LinkBandwidth,
     LinkLatency,
     Machines,
+    MemoryLimit,
     ModelName,
     Output,
     PlanOut,
@@ -53,6 +54,7 @@ from planner.cli.arguments import (
     engine_of,
     graph_of,
     grouped,
+    memory_bytes,
     seconds,
     space_of,
     whole,
@@ -417,6 +419,7 @@ def verify(
     certificate: CertificateFile,
     again: ProvedAgain = False,
     time_limit: TimeLimit = 60.0,
+    memory_limit: MemoryLimit = None,
     format: Shape = "table",
 ) -> None:
     """Check a result without the solver: its plan, its objective and, as far as that goes, its
@@ -427,7 +430,12 @@ def verify(
     """
     try:
         given = Certificate.from_json(read_text(certificate, "a certificate"))
-        verdict = check_certificate(given, time_limit_s=seconds(time_limit), again=again)
+        verdict = check_certificate(
+            given,
+            time_limit_s=seconds(time_limit),
+            memory_limit_bytes=memory_bytes(memory_limit),
+            again=again,
+        )
     except InputError as error:
         raise InputError(f"{certificate}: {error}") from None
     answer(format, str(verdict), verdict.model_dump(mode="json"))

@@ -31,7 +31,7 @@ from planner.calibration.shipping import (
 from planner.calibration.validation import accuracies_of, cases_of
 from planner.cli import calibrating
 from planner.cli.answers import answer, is_watched
-from planner.cli.arguments import Shape
+from planner.cli.arguments import Shape, TimeLimit, seconds
 from planner.cli.files import check_writable, write_whole
 from planner.cli.streams import complain
 from planner.errors import InputError, UnknownNameError, shortened
@@ -160,10 +160,14 @@ def validate(measurements: Measured = None, format: Shape = "table") -> None:
     answer(format, "\n".join(lines), [one._asdict() for one in found])
 
 
-def audit(claims: ClaimsFile = None, format: Shape = "table") -> None:
+def audit(claims: ClaimsFile = None, time_limit: TimeLimit = None, format: Shape = "table") -> None:
     """Hold claims against capacity, roofline, arithmetic, sources, each other, and the best
     plans."""
-    found = audited(claims, progress=lambda row: typer.echo(f"{row.claim}: {row.text}", err=True))
+    found = audited(
+        claims,
+        time_limit_s=seconds(time_limit),
+        progress=lambda row: typer.echo(f"{row.claim}: {row.text}", err=True),
+    )
     answer(format, str(found), found.model_dump(mode="json"))
 
 
