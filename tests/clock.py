@@ -2,8 +2,11 @@
 
 import contextlib
 import itertools
+import time
 from collections.abc import Iterator
 from unittest import mock
+
+from planner import allowance
 
 
 @contextlib.contextmanager
@@ -16,3 +19,35 @@ def ticking(tick_s: float) -> Iterator[mock.Mock]:
     """
     with mock.patch("time.monotonic", side_effect=itertools.count(0.0, tick_s)) as clock:
         yield clock
+
+
+@contextlib.contextmanager
+def ctrl_c(number: int) -> Iterator[mock.Mock]:
+    """Within it Ctrl-C comes at the look of that number, and once only."""
+    looks = itertools.count(1)
+    real = allowance.look
+
+    def look() -> None:
+        if next(looks) == number:
+            raise KeyboardInterrupt
+        real()
+
+    with mock.patch("planner.allowance.look", side_effect=look) as looked:
+        yield looked
+
+
+@contextlib.contextmanager
+def cpu_between_looks() -> Iterator[list[float]]:
+    """Within it, what is worked from each look at the clock to the next is noted. [CPU s]"""
+    noted: list[float] = []
+    real = allowance.look
+    last = [time.process_time()]
+
+    def look() -> None:
+        now = time.process_time()
+        noted.append(now - last[0])
+        last[0] = now
+        real()
+
+    with mock.patch("planner.allowance.look", side_effect=look):
+        yield noted

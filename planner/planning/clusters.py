@@ -15,10 +15,12 @@ from planner.machines.cluster import PooledPlan
 from planner.machines.engine import Space
 from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope
+from planner.planning.ceilings import told
 from planner.planning.engine_search import EngineClusterSearch
 from planner.planning.refusals import refusal_of
 from planner.planning.search import ClusterSearch, Progress
-from planner.scoring.clusters import score_pooled_plan
+from planner.scoring.clusters import peaks_of, score_pooled_plan
+from planner.scoring.score import Score
 from planner.space.cluster_candidates import ClusterCandidates
 from planner.units import PositiveBytes
 from planner.workload import Workload
@@ -94,6 +96,23 @@ def found_by(search: ClusterSearch) -> ClusterResult | None:
         return _result_of(search, plan)
 
 
+def told_on_pools(
+    bound: float, candidates: ClusterCandidates, plan: PooledPlan, score: Score
+) -> float:
+    """A bound as it is, or what no plan on the cluster exceeds, where it is none."""
+    field, workload = candidates.question.objective, candidates.workload
+    return told(bound, score, field, workload, all_peaks=_all_peaks(candidates, plan))
+
+
+def _all_peaks(candidates: ClusterCandidates, plan: PooledPlan) -> float:
+    """The arithmetic of all chips of a cluster, over that of those that a plan holds."""
+    graph, pools = candidates.graph, candidates.cluster.pools
+    peaks = {pool.name: peaks_of(graph, pool.topology)[0] for pool in pools}
+    held = [(stage.pool, group.count) for stage in plan.stages for group in stage.groups]
+    whole = sum(peaks[pool.name] * pool.topology.chips for pool in pools)
+    return whole / sum(peaks[name] * count for name, count in held)
+
+
 def _result_of(search: ClusterSearch, plan: PooledPlan) -> ClusterResult:
     candidates = search.candidates
     question = candidates.question
@@ -108,7 +127,9 @@ def _result_of(search: ClusterSearch, plan: PooledPlan) -> ClusterResult:
         question,
         objective=float(getattr(score, question.objective)),
         promised=candidates.field_value(question.objective, search.best.value),
-        bound=candidates.field_value(question.objective, search.bound),
+        bound=told_on_pools(
+            candidates.field_value(question.objective, search.bound), candidates, plan, score
+        ),
         elapsed_s=search.elapsed_s,
         stopped_by=search.stopped_by,
     )

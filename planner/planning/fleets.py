@@ -25,7 +25,7 @@ from planner.machines.engine import Space
 from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope
 from planner.models.graph import ModelGraph
-from planner.planning.clusters import found_by
+from planner.planning.clusters import found_by, told_on_pools
 from planner.planning.engine_search import EngineClusterSearch
 from planner.planning.refusals import refusal_of
 from planner.planning.search import Progress
@@ -247,6 +247,9 @@ def _fleet(sharing: _Sharing, elapsed_s: float) -> Fleet:
             f"no plan of {sharing.graph.name} on pools of {sharing.cluster.name} was found in"
             f" {elapsed_s:.1f} s; nothing is proved: allow more time"
         )
+    first = deployments[0]
+    whole = sharing.candidates(sharing.cluster)
+    bound = told_on_pools(bound, whole, first.plan, first.score)
     proof = proved(
         sharing.question,
         objective=objective,

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 
 from planner import allowance
 from planner.answers.proof import proved, proved_by_all
-from planner.answers.question import ASKED, SAMPLE_FIELDS, Question
+from planner.answers.question import ASKED, Question
 from planner.answers.results import Result
 from planner.errors import InfeasibleError, InputError, TimeUpError
 from planner.machines.tiers import second_tier, tier_of
 from planner.plan import Plan
+from planner.planning.ceilings import ceiling
 from planner.planning.cutting_off import cut_off
 from planner.pricing.degrees import tensor_degrees
 from planner.pricing.deployment import Deployment
@@ -27,7 +28,7 @@ from planner.scoring.plans import score_served
 from planner.scoring.score import Score
 from planner.space.boxes import least_parts
 from planner.space.degrees import uniform_plan
-from planner.space.diffusion import sampling_plans
+from planner.space.diffusion import bound_of_any, sampling_plans
 from planner.space.offloading import can_offload, fewest_offloaded
 from planner.space.scored import best_of_scored
 
@@ -69,7 +70,7 @@ def offloaded_result(served: Served, question: Question, refusal: InfeasibleErro
             question,
             objective=objective,
             promised=objective,
-            bound=unbounded(question, served),
+            bound=_unbounded(question, served, score, plan.chips),
             elapsed_s=elapsed_s,
             stopped_by="interrupt" if late else "time",
         )
@@ -84,13 +85,16 @@ def offloaded_result(served: Served, question: Question, refusal: InfeasibleErro
     )
 
 
-def unbounded(question: Question, served: Served) -> float:
-    """What every plan is no better than, where nothing else is known: nothing, or all there is."""
-    name = question.objective
+def _unbounded(question: Question, served: Served, score: Score, chips: int) -> float:
+    """What every plan is no better than, where nothing else is known."""
+    name, topology = question.objective, served.topology
+    if served.graph.is_diffusion:
+        return bound_of_any(score, topology, name)
     if name == "memory_headroom_bytes":
-        return served.topology.chip.memory[0].capacity_bytes
-    fields = SAMPLE_FIELDS if served.graph.is_diffusion else ASKED
-    return 0.0 if fields[name].best == "least" else math.inf
+        return topology.chip.memory[0].capacity_bytes
+    if ASKED[name].best == "least":
+        return 0.0
+    return ceiling(score, name, served.workload, all_peaks=topology.chips / chips)
 
 
 def _scored(served: Served, question: Question) -> Iterator[tuple[Plan, Score]]:

@@ -35,6 +35,7 @@ from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan, Stage
+from planner.planning.ceilings import told
 from planner.planning.clusters import best_of
 from planner.planning.engine_search import AnySearch, FreeSearch, search_of
 from planner.planning.offloading import offloaded_result
@@ -412,7 +413,13 @@ def _result(found: _Searched, asked: Workload, elapsed_s: float) -> Result:
         question,
         objective=float(getattr(score, question.objective)),
         promised=candidates.field_value(question.objective, search.best.value),
-        bound=candidates.field_value(question.objective, found.bound),
+        bound=told(
+            candidates.field_value(question.objective, found.bound),
+            score,
+            question.objective,
+            workload,
+            all_peaks=candidates.topology.chips / plan.chips,
+        ),
         elapsed_s=elapsed_s,
         stopped_by=search.stopped_by,
         fewer_chips=not isinstance(search, FreeSearch) and search.stopped_by == "proof",

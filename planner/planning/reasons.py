@@ -24,6 +24,7 @@ from planner.errors import InputError, TimeUpError
 from planner.machines.topology import Topology, with_value
 from planner.models.graph import ModelGraph
 from planner.plan import WAYS, Plan, Way, shape_name, ways_of
+from planner.planning.cutting_off import cut_off
 from planner.planning.engine_search import AnySearch, EngineSearch, search_of
 from planner.planning.misses import improvement, near_misses_of
 from planner.planning.search import CLOSE, Search
@@ -294,10 +295,9 @@ def _shadow_price(
     unanswered = ShadowPrice(change=words, objective=None, effect=None, proved=False)
     if limit_s == 0.0 or allowance.is_up():
         return unanswered
-    try:
-        return _price_of(result, words, machine, limit_s) or unanswered
-    except TimeUpError:
-        return unanswered
+    found: list[ShadowPrice | None] = []
+    cut_off(lambda: found.append(_price_of(result, words, machine, limit_s)), math.inf)
+    return (found[0] if found else None) or unanswered
 
 
 def _price_of(
@@ -451,10 +451,9 @@ def _of_shape(result: Result, ways: frozenset[Way], limit_s: float | None) -> _F
     unanswered = _Found(ways, None, None, proved=False, refused=UNANSWERED)
     if limit_s == 0.0 or allowance.is_up():
         return unanswered
-    try:
-        return _found_of_shape(result, ways, limit_s, unanswered)
-    except TimeUpError:
-        return unanswered
+    found: list[_Found | None] = []
+    cut_off(lambda: found.append(_found_of_shape(result, ways, limit_s, unanswered)), math.inf)
+    return found[0] if found else unanswered
 
 
 def _found_of_shape(
