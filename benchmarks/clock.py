@@ -181,7 +181,7 @@ def _why(**more: Any) -> Asked:
 
 
 def _near(**more: Any) -> Asked:
-    limits = {"tokens_per_s": 40000, "usd_per_million_tokens": 20}
+    limits = {"tokens_per_s": 5000}
     result = _found("superpod-h100", 256, "deepseek-v3", limits=limits, **more)
     return lambda limit_s: result.near_misses(time_limit_s=limit_s)
 
