@@ -21,9 +21,9 @@ from planner.errors import PlannerError
 from tests.fuzz.readers import Reader
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MOST_CPU_S = 1.0
 MOST_BYTES = 200 * 10**6
-KILLED_AFTER_S = 2
+KILLED_AFTER_S = 1
+"""Of CPU beyond what a case may take."""
 WAITS_S = 120
 ROOM_BYTES = 2 * 2**30
 """Of addresses beyond those of the started process: what asks for more gets a MemoryError."""
@@ -123,7 +123,7 @@ def fault_in(reader: Reader, path: Path) -> tuple[str, bool, float, int]:
         what = f"{type(error).__name__} left it: {str(error)[:200]}{_place_of(error)}"
     took_cpu_s = time.process_time() - before_s
     grown = max(0, peak_bytes() - before)
-    if took_cpu_s > MOST_CPU_S:
+    if took_cpu_s > reader.most_cpu_s:
         what = what or f"took {took_cpu_s:.2f} s of CPU"
     if grown > MOST_BYTES:
         what = what or f"took {grown / 1e6:.0f} MB"
@@ -187,7 +187,7 @@ def _run(reader: Reader, seed: int, first: int, until: int, kept: Path) -> None:
                 file = kept / f"{reader.name}-{case}"
                 file.write_bytes(held)
                 _say(begun=case)
-                _allow_cpu(KILLED_AFTER_S)
+                _allow_cpu(reader.most_cpu_s + KILLED_AFTER_S)
                 signal.alarm(WAITS_S)  # for what waits without working
                 what, refused, cpu_s, grown = fault_in(reader, paths[number])
                 _allow_cpu(60)
