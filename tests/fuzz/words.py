@@ -94,6 +94,22 @@ FILES = (
 )  # fmt: skip
 """No name of anything that a command may write to and that is of use to anybody."""
 POOLS = (NUMBERS, NAMES, WORDS, PHRASES, FILES)
+SOUND: dict[str, tuple[str, ...]] = {
+    "--format": ("table", "json"), "--space": ("engine", "any"), "--batch": ("1", "3", "max"),
+    "--arrivals": ("steady", "together", "poisson"), "--limit": ("tpot_s=1s", "ttft_p99_s=9s", "chips=2", "usd_per_hour=9"),
+    "--minimize": ("ttft_s", "chips", "energy_per_token_j"), "--maximize": ("tokens_per_s", "memory_headroom_bytes"),
+    "--software": ("vllm", "sglang", "stack.toml"), "--weights": ("fp8", "int4", "bf16"), "--kv": ("fp8", "bf16"),
+    "--power-scope": ("chip", "system", "facility"), "--power-basis": ("drawn", "provisioned"),
+    "--price-basis": ("node", "rental", "chip"), "--price": ("2.10 USD/h", "0.5/0.8 USD/Mtok"), "--draft": ("lookup", "llama-3.2-1b"),
+    "--draft-kind": ("ngram", "draft-model", "eagle3"), "--speculative-tokens": ("2", "best"), "--sure": ("0.8", "0.5"),
+    "--acceptance": ("0.7", "0", "1"), "--usable-memory": ("0.9", "0.1"), "--rate": ("0.1", "5"), "--solver": ("auto", "cp-sat"),
+    "--cached-share": ("0", "0.5", "1"), "--utilisation": ("0.3", "1"), "--pue": ("1", "1.5"), "--link": ("50 GB/s",),
+    "--link-latency": ("0 s", "10 us"), "--machine": ("hgx-h100", "machine.toml"), "--chip": ("rtx-3090", "l4"),
+    "--export": ("vllm", "sglang", "kserve", "llama.cpp"), "--model": ("qwen3-0.6b", "model.json"), "--plan": ("plan.json",),
+    "--command": ("start.sh", "vllm serve m -tp 2"), "--from": ("start.sh", "topo.txt"), "--licence": ("4500 USD/year",),
+}  # fmt: skip
+"""Values that an option takes, for cases that should come further."""
+OF_SOUND_TYPE = {"int": ("1", "2", "3"), "float": ("0.5", "1", "2"), "Path": ("new.json", "new.toml")}
 OF_TYPE = {"int": NUMBERS, "float": NUMBERS, "Path": FILES}
 
 
@@ -125,14 +141,14 @@ def tampered_words(held: bytes, draw: Random, others: Sequence[bytes] = ()) -> b
     """Words dropped, doubled, swapped or exchanged for others, and options more, with a value of their
     type or of none."""
     words = json.loads(held)
-    for _ in range(draw.choice((1, 1, 2, 3, 5))):
+    for _ in range(draw.choice((1, 1, 1, 2, 4))):
         at = draw.randrange(1, len(words) + 1)
         what = draw.randrange(10)
-        if what < 5:
+        if what < 6:
             words[at:at] = _option(words, draw)
-        elif what == 5:
+        elif what == 6:
             del words[at : at + 1]
-        elif what < 8:
+        elif what == 7:
             words[at : at + 1] = [_value(draw, draw.choice(POOLS))]
         elif what == 8:
             words[at:at] = words[at : at + 2]
@@ -156,8 +172,12 @@ def _option(words: Sequence[str], draw: Random) -> list[str]:
     name = draw.choice([*chosen.opts, *chosen.secondary_opts])
     if chosen.is_flag:
         return [name]
-    pool = OF_TYPE.get(getattr(chosen.type_descriptor.annotation, "__name__", ""))
-    if pool is None or draw.random() < 0.2:
+    kind = getattr(chosen.type_descriptor.annotation, "__name__", "")
+    pool = OF_TYPE.get(kind)
+    sound = SOUND.get(chosen.opts[0], OF_SOUND_TYPE.get(kind))
+    if sound is not None and draw.random() < 0.6:
+        pool = sound
+    elif pool is None or draw.random() < 0.2:
         pool = draw.choice(POOLS)
     value = _value(draw, pool)
     return [f"{name}={value}"] if draw.random() < 0.3 else [name, value]
