@@ -257,6 +257,15 @@ def is_kept(asked: Asked, plan: pl.Plan, score: pl.Score) -> bool:
     return plan.micro_batches == kept_in_flight(engine, len(plan.stages), sequences)
 
 
+def leaves_blocks(asked: Asked, plan: pl.Plan, workload: pl.Workload) -> bool:
+    """Whether an engine that keeps blocks of weights whole can be started with a plan: here alone
+    `check_plan` is taken at its word."""
+    if asked.space == "any" or not asked.topology.software.engine.whole_blocks:
+        return True
+    broken = pl.check_plan(plan, asked.graph, asked.topology, workload)
+    return all(one.rule != "engine" for one in broken)
+
+
 def drafted(workload: pl.Workload) -> list[pl.Workload]:
     """With each number of drafted tokens where that is left open, and with none."""
     drafting = workload.speculation
@@ -278,7 +287,7 @@ def every_plan(asked: Asked) -> list[Listed]:
                 score = pl.score_plan(plan, *both, workload)
             except (InfeasibleError, InputError):
                 continue
-            if is_kept(asked, plan, score):
+            if is_kept(asked, plan, score) and leaves_blocks(asked, plan, workload):
                 found.append(Listed(plan, workload, score))
     fewest = min((one.score.queued for one in found), default=0)
     return [one for one in found if one.score.queued == fewest]
