@@ -58,7 +58,7 @@ class Listed(NamedTuple):
 
 
 def degrees_of(asked: Asked) -> list[Degrees]:
-    """"Heads must divide, unless a stack says `pads_heads`. Key-value heads divide, or every rank has a
+    """ "Heads must divide, unless a stack says `pads_heads`. Key-value heads divide, or every rank has a
     copy"; ranks divide the experts, unless some may be held twice; whole experts are shared out over
     all ranks of a group, and sequences where experts go further than tensor ranks."""
     chips, software = asked.topology.chips, asked.topology.software
@@ -112,7 +112,7 @@ def runs(engine: Engine, degrees: Degrees, stages: int) -> bool:
 
 
 def kept_in_flight(engine: Engine, stages: int, sequences: int) -> int:
-    """"How many are in flight, where there are as many sequences; else each sequence is one. One stage
+    """ "How many are in flight, where there are as many sequences; else each sequence is one. One stage
     alone takes all sequences at once"."""
     if stages == 1:
         return 1
@@ -132,7 +132,7 @@ def units_of(topology: pl.Topology) -> list[int]:
 
 
 def stands_well(topology: pl.Topology, first: int, count: int) -> bool:
-    """"Never cross the border of a unit (node, rack) that could hold them; wider ones begin with a
+    """ "Never cross the border of a unit (node, rack) that could hold them; wider ones begin with a
     unit"."""
     for size in units_of(topology):
         if count <= size:
@@ -175,7 +175,9 @@ def places_of(
 # ── Plans ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def cuts_of(graph: pl.ModelGraph, stages: int, engine: Engine, space: Space) -> Iterator[list[tuple[str, ...]]]:
+def cuts_of(
+    graph: pl.ModelGraph, stages: int, engine: Engine, space: Space
+) -> Iterator[list[tuple[str, ...]]]:
     """Layers of so many stages: consecutive; "the embedding stands with the first decoder layer, the
     head with the last" where an engine says so."""
     names = graph.names
@@ -196,7 +198,11 @@ def forms_of(asked: Asked) -> Iterator[tuple[Degrees, ...]]:
     alike = asked.space == "engine" and engine.like_stages
     for stages in range(1, min(chips, len(asked.graph.layers)) + 1):
         if alike:
-            yield from ((one,) * stages for one in every if one.chips * stages <= chips and runs(engine, one, stages))
+            yield from (
+                (one,) * stages
+                for one in every
+                if one.chips * stages <= chips and runs(engine, one, stages)
+            )
             continue
         for chosen in itertools.product(every, repeat=stages):
             if sum(one.chips for one in chosen) <= chips:
@@ -220,7 +226,9 @@ def _stages(
 ) -> Iterator[pl.Stage]:
     for number, (layers, own) in enumerate(zip(cut, form, strict=True)):
         groups = tuple(pl.ChipRange(first=firsts[number], count=own.chips) for firsts in places)
-        yield pl.Stage(layers=layers, groups=groups, tensor_parallel=own.tensor, expert_parallel=own.expert)
+        yield pl.Stage(
+            layers=layers, groups=groups, tensor_parallel=own.tensor, expert_parallel=own.expert
+        )
 
 
 def filled(asked: Asked, plan: pl.Plan) -> Iterator[pl.Plan]:

@@ -98,7 +98,10 @@ def _model(dice: random.Random, layers: int) -> pl.ModelGraph:
 
 def _fabrics(dice: random.Random, chips: int) -> list[pl.Fabric]:
     """One level, or units of two or three chips under a slower one."""
-    quick = {"bandwidth_bytes_per_s": dice.choice((1e9, 3e11)), "latency_s": dice.choice((0.0, 2e-5))}
+    quick = {
+        "bandwidth_bytes_per_s": dice.choice((1e9, 3e11)),
+        "latency_s": dice.choice((0.0, 2e-5)),
+    }
     slow = {"bandwidth_bytes_per_s": dice.choice((1e8, 5e9)), "latency_s": 1e-4}
     units = [count for count in (2, 3) if count < chips]
     if not units or dice.random() < 0.3:
@@ -234,6 +237,17 @@ def test_whole_experts_among_tensor_ranks_are_searched_where_splitting_them_cuts
     assert pl.verify(found.certificate()).confirmed
 
 
+@pytest.mark.parametrize(("batch", "parts"), [(2, 2), (3, 3)])
+def test_one_stage_of_one_chip_cuts_a_batch_where_that_leaves_more_room(batch, parts):
+    graph = tiny_graph(1)
+    machine = tiny_topology(1, software=tiny_software(engine=Engine()))
+    work = pl.Workload(phase="decode", batch_size=batch, prompt_tokens=200, output_tokens=20)
+    found = pl.partition(graph, machine, work, maximize="memory_headroom_bytes")
+    whole = pl.score_plan(pl.uniform_plan(graph, machine), graph, machine, work)
+    assert (found.plan.micro_batches, len(found.plan.stages)) == (parts, 1)
+    assert found.objective > whole.memory_headroom_bytes
+
+
 def _rooms(asked: Asked, every: set[Degrees]) -> dict[tuple[Degrees, int], int]:
     """How many replicas have room, of each number of stages that a model can be cut into."""
     chips, layers = asked.topology.chips, asked.graph.layers
@@ -278,7 +292,12 @@ def test_two_stages_of_two_chips_stand_in_one_node_each():
 
 @pytest.mark.parametrize(
     ("rule", "counts"),
-    [("one", [1, 1, 1]), ("stages", [2, 3, 3]), ("stages + 1", [2, 4, 4]), ("sequences", [2, 4, 9])],
+    [
+        ("one", [1, 1, 1]),
+        ("stages", [2, 3, 3]),
+        ("stages + 1", [2, 4, 4]),
+        ("sequences", [2, 4, 9]),
+    ],
 )
 def test_an_engine_keeps_as_many_micro_batches_as_its_page_says(rule, counts):
     engine = Engine(**LIKE, micro_batches=rule)

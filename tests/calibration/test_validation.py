@@ -127,7 +127,11 @@ def test_a_row_of_a_decode_pool_with_drafts_is_predicted_as_score_plan_does():
 
 @pytest.mark.parametrize(
     ("field", "words"),
-    [("nobody knows", "called 'nobody knows'"), ("batch_size", "called 'batch_size'"), ("é" * 900, "…")],
+    [
+        ("nobody knows", "called 'nobody knows'"),
+        ("batch_size", "called 'batch_size'"),
+        ("é" * 900, "…"),
+    ],
 )
 def test_the_best_plan_in_no_field_of_a_score_is_refused(field, words):
     row = Measurement(

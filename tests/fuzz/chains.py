@@ -17,7 +17,10 @@ LINKS = "links"
 
 def packed(parts):
     """Files by name, in one text."""
-    held = {name: (text if isinstance(text, bytes) else text.encode()).hex() for name, text in parts.items()}
+    held = {
+        name: (text if isinstance(text, bytes) else text.encode()).hex()
+        for name, text in parts.items()
+    }
     return json.dumps(held)
 
 
@@ -49,7 +52,9 @@ def tampered_chain(data, draw, others=()):
         elif way < 0.1:
             parts[name] = parts[other]
         elif way < 0.15:
-            parts.setdefault(LINKS, {})[name] = draw.choice(["/dev/zero", "/etc/passwd", name, other, "/"])
+            parts.setdefault(LINKS, {})[name] = draw.choice(
+                ["/dev/zero", "/etc/passwd", name, other, "/"]
+            )
         elif way < 0.35:
             parts[name] = _renamed(bytes.fromhex(parts[name]), draw, names).hex()
         else:

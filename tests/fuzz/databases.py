@@ -102,8 +102,13 @@ def tampered_database(held, draw, others=()):
         path = Path(folder) / "sweep.sqlite"
         path.write_bytes(held)
         for _ in range(draw.choice([1, 1, 2, 4])):
-            wanted = draw.choice(STATEMENTS).format(n=draw.randint(1, COUNT), m=draw.randint(1, COUNT))
-            with contextlib.closing(sqlite3.connect(path)) as base, contextlib.suppress(sqlite3.Error):
+            wanted = draw.choice(STATEMENTS).format(
+                n=draw.randint(1, COUNT), m=draw.randint(1, COUNT)
+            )
+            with (
+                contextlib.closing(sqlite3.connect(path)) as base,
+                contextlib.suppress(sqlite3.Error),
+            ):
                 base.executescript(wanted)
         made = path.read_bytes()
     return _with_other_bytes(made, draw) if draw.random() < 0.1 else made

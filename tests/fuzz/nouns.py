@@ -60,7 +60,10 @@ STACK = (CATALOGUE / "software" / "vllm.toml").read_text(encoding="utf-8")
 
 
 def _own_stack(text: str) -> str:
-    lines = ['software = "stack.toml"' if line.startswith("software =") else line for line in text.splitlines()]
+    lines = [
+        'software = "stack.toml"' if line.startswith("software =") else line
+        for line in text.splitlines()
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -136,7 +139,7 @@ export CUDA_VISIBLE_DEVICES={chips}
 exec vllm serve Qwen/Qwen3-0.6B --tensor-parallel-size 2 --nnodes 2 --node-rank {rank} \\
   --master-addr 10.0.0.1 --master-port 29500 --config options.yaml --max-num-seqs 32
 """
-OPTIONS = "pipeline-parallel-size: 2\ngpu-memory-utilization: 0.9\nspeculative-config: '{\"method\": \"ngram\", \"num_speculative_tokens\": 3}'\n"
+OPTIONS = 'pipeline-parallel-size: 2\ngpu-memory-utilization: 0.9\nspeculative-config: \'{"method": "ngram", "num_speculative_tokens": 3}\'\n'
 
 
 def launch_files(folder: Path) -> list[Path]:
@@ -146,7 +149,9 @@ def launch_files(folder: Path) -> list[Path]:
     nodes.write_text(packed(parts | {"options.yaml": OPTIONS}), encoding="utf-8")
     alike = folder / "1.chain"
     line = "python -m sglang.launch_server --model-path qwen3-0.6b --tp 1 --base-gpu-id {} --port 300{}\n"
-    alike.write_text(packed({f"start{n}.sh": line.format(n, n) for n in range(3)}), encoding="utf-8")
+    alike.write_text(
+        packed({f"start{n}.sh": line.format(n, n) for n in range(3)}), encoding="utf-8"
+    )
     return [nodes, alike]
 
 
@@ -187,7 +192,9 @@ def answers() -> dict[str, Record]:
         "cluster": cluster(),
         "pooled": pl.partition_cluster(graph(), cluster(), WORK, **best),
         "fleet": pl.partition_fleet(graph(), cluster(), WORK.replace(batch_size=None)),
-        "pools": pl.disaggregate(graph(), WORK, prefill=machine(), decode=machine(), link=LINK, **best),
+        "pools": pl.disaggregate(
+            graph(), WORK, prefill=machine(), decode=machine(), link=LINK, **best
+        ),
         "pair": pl.disaggregate_attention(graph(), DECODING, **halves, **best),
         "front": pl.pareto(*both, fields=("tpot_s", "chips")),
         "moved": pl.replan(result, lost=[0]),
@@ -372,5 +379,3 @@ def read_cells(path: Path) -> Any:
 def read_claims_of(path: Path) -> Any:
     """Claims, as text."""
     return [str(one) for one in read_claims(path)]
-
-

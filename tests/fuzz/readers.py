@@ -66,6 +66,8 @@ class Reader(NamedTuple):
     """That it reads; of each as many files are tried."""
     most_cpu_s: float = 1.0
     """That a case may take."""
+    takes: int = 1
+    """How many times as long as others a case takes: so many times fewer are tried by default."""
 
     def tampered(self, path: Path, held: bytes, draw: Random, others: Sequence[bytes]) -> bytes:
         """A case made from a seed."""
@@ -409,18 +411,22 @@ READERS = {
         Reader("machines", _machine_files, _planned, _tampered_description, len(FORMATS)),
         Reader("command", command_files, pl.read_command, tampered_command),
         Reader("results", _result_files, read_benchmarks, _tampered_result, len(RESULTS)),
-        Reader("topologies", nouns.machine_files, nouns.read_machine_chain, tampered_chain),
-        Reader("clusters", nouns.cluster_files, nouns.read_cluster_chain, tampered_chain),
-        Reader("stacks", nouns.stack_files, nouns.read_stack_chain, tampered_chain),
-        Reader("launches", nouns.launch_files, nouns.read_launch_chain, tampered_chain),
-        Reader("answers", nouns.answer_files, nouns.read_answer),
-        Reader("plans", nouns.plan_files, nouns.read_and_score),
-        Reader("certificates", nouns.certificate_files, nouns.read_and_verify),
-        Reader("operators", nouns.operator_files, nouns.read_operators),
-        Reader("measurements", nouns.measurement_files, nouns.read_and_predict, tampered_csv),
-        Reader("claims", nouns.claim_files, nouns.read_claims_of, tampered_toml),
-        Reader("sweeps", nouns.spec_files, nouns.read_cells, tampered_toml),
-        Reader("databases", database_files, read_database, tampered_database),
-        Reader("words", command_line_files, run_words, tampered_words, most_cpu_s=3.0),
+        Reader(
+            "topologies", nouns.machine_files, nouns.read_machine_chain, tampered_chain, takes=5
+        ),
+        Reader("clusters", nouns.cluster_files, nouns.read_cluster_chain, tampered_chain, takes=5),
+        Reader("stacks", nouns.stack_files, nouns.read_stack_chain, tampered_chain, takes=5),
+        Reader("launches", nouns.launch_files, nouns.read_launch_chain, tampered_chain, takes=5),
+        Reader("answers", nouns.answer_files, nouns.read_answer, takes=3),
+        Reader("plans", nouns.plan_files, nouns.read_and_score, takes=3),
+        Reader("certificates", nouns.certificate_files, nouns.read_and_verify, takes=5),
+        Reader("operators", nouns.operator_files, nouns.read_operators, takes=3),
+        Reader(
+            "measurements", nouns.measurement_files, nouns.read_and_predict, tampered_csv, takes=5
+        ),
+        Reader("claims", nouns.claim_files, nouns.read_claims_of, tampered_toml, takes=2),
+        Reader("sweeps", nouns.spec_files, nouns.read_cells, tampered_toml, takes=3),
+        Reader("databases", database_files, read_database, tampered_database, takes=10),
+        Reader("words", command_line_files, run_words, tampered_words, most_cpu_s=2.0, takes=20),
     )
 }

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -72,7 +72,7 @@ def survive(
             elif "died" in told:
                 deaths += 1
                 faults.append(Fault(name, begun, told["died"], str(kept / f"{name}-{begun}")))
-            else:
+            elif "read" in told:
                 read, refused = read + told["read"], refused + told["refused"]
                 most_cpu_s = max(most_cpu_s, told["cpu_s"])
                 most_bytes = max(most_bytes, told["bytes"])
@@ -80,6 +80,30 @@ def survive(
     if not faults:
         kept.rmdir()
     return Tally(read, refused, tuple(faults), most_cpu_s, most_bytes)
+
+
+def survive_together(names: Sequence[str], *, cases: int, seed: int) -> dict[str, Tally]:
+    """Run a few cases of each of several readers in one process, which takes a second to start; what
+    kills it ends them all."""
+    kept = Path(tempfile.mkdtemp(prefix="fuzz-together-"))
+    found = {name: Tally(0, 0, (), 0.0, 0) for name in names}
+    faults: list[Fault] = []
+    at, begun = names[0], 0
+    for told in _child("tests.fuzz.readers", ",".join(names), seed, 0, cases, kept):
+        at, begun = told.get("reader", at), told.get("begun", begun)
+        if "fault" in told:
+            faults.append(Fault(at, told["case"], told["fault"], told["file"]))
+        elif "died" in told:
+            faults.append(Fault(at, begun, told["died"], str(kept / f"{at}-{begun}")))
+        elif "read" in told:
+            own = (told["read"], told["refused"], (), told["cpu_s"], told["bytes"])
+            found[at] = Tally(*own)
+    for fault in faults:
+        one = found[fault.reader]
+        found[fault.reader] = one._replace(faults=(*one.faults, fault))
+    if not faults:
+        kept.rmdir()
+    return found
 
 
 def _child(
@@ -216,9 +240,11 @@ def _say(**told: Any) -> None:
 
 def main(arguments: list[str]) -> None:
     """Run the cases that the arguments say."""
-    table, name, seed, first, until, kept = arguments
-    reader = importlib.import_module(table).READERS[name]
-    _run(reader, int(seed), int(first), int(until), Path(kept))
+    table, names, seed, first, until, kept = arguments
+    for name in names.split(","):
+        _say(reader=name)
+        reader = importlib.import_module(table).READERS[name]
+        _run(reader, int(seed), int(first), int(until), Path(kept))
 
 
 if __name__ == "__main__":

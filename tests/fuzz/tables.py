@@ -102,7 +102,9 @@ def tampered_toml(held, draw, others=()):
     tree = seasoned(tree, draw) if isinstance(tree, Object) else Object([("x", tree)])
     text = written_table(tree)
     if draw.random() < 0.03:
-        text += draw.choice([text, "[x]\n" * 2, ".".join(["a"] * 5000) + " = 1\n", "x = 1 # " + "é" * 9])
+        text += draw.choice(
+            [text, "[x]\n" * 2, ".".join(["a"] * 5000) + " = 1\n", "x = 1 # " + "é" * 9]
+        )
     return text.encode("utf-8", "surrogatepass")
 
 

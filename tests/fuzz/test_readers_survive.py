@@ -12,18 +12,27 @@ from planner.errors import PlannerError
 from tests.fuzz.careless import WAYS
 from tests.fuzz.headers import likely_numbers, tampered_bytes
 from tests.fuzz.readers import READERS
-from tests.fuzz.running import MOST_DEATHS, draw_of, survive
+from tests.fuzz.running import MOST_DEATHS, draw_of, survive, survive_together
 from tests.fuzz.trees import Object, Raw, parsed, slots_of, tampered_json, tampered_tree, written
+from tests.lanes import mostly_slow
 
 CASES = 200
+FEW = 30
 SEED = 20260
+OF_NOUNS = (
+    "topologies", "clusters", "stacks", "launches", "answers", "plans", "certificates", "operators",
+    "measurements", "claims", "sweeps", "databases", "words",
+)  # fmt: skip
+"""Readers of what is small, and refused soon."""
+LONG = ("words", "answers")
+"""Whose seeds take long to make, or to read."""
 ON_LINUX = pytest.mark.skipif(
     sys.platform != "linux", reason="limits are told by Linux's own files"
 )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", [name for name in READERS if name not in OF_NOUNS])
 def test_a_reader_refuses_what_it_cannot_read(name):
     cases = CASES * READERS[name].formats
     tally = survive(name, cases=cases, seed=SEED)
@@ -34,7 +43,20 @@ def test_a_reader_refuses_what_it_cannot_read(name):
     assert tally.refused >= cases // 5
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.slow
+def test_readers_of_nouns_and_command_lines_refuse_what_they_cannot_read():
+    """A few of each, in one process: `make fuzz` tries many."""
+    tallies = survive_together(OF_NOUNS, cases=FEW, seed=SEED)
+    assert {name: tally.faults for name, tally in tallies.items() if tally.faults} == {}
+    for name, tally in tallies.items():
+        assert tally.read + tally.refused == FEW, name
+        assert tally.read >= FEW // 20, name
+        assert tally.refused >= FEW // 5, name
+
+
+@pytest.mark.parametrize(
+    "name", mostly_slow(READERS, but=tuple(name for name in READERS if name not in LONG))
+)
 def test_good_files_are_read(name, tmp_path):
     paths = READERS[name].seeds(tmp_path)
     assert all(path.stat().st_size < 10**5 for path in paths)

@@ -179,7 +179,26 @@ def tampered_tree(tree, draw, others=()):
 
 
 FIGURE = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
-FACTORS = (0, -1, 0.5, 2, 3, 10, 1e3, 1e6, 1e-3, 1e-6, 1e-9, 1e9, 1e12, 1e15, 1e30, 1e-30, 1e300, 1e-320)
+FACTORS = (
+    0,
+    -1,
+    0.5,
+    2,
+    3,
+    10,
+    1e3,
+    1e6,
+    1e-3,
+    1e-6,
+    1e-9,
+    1e9,
+    1e12,
+    1e15,
+    1e30,
+    1e-30,
+    1e300,
+    1e-320,
+)
 
 
 def tampered_figures(tree, draw):

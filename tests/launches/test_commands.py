@@ -77,7 +77,9 @@ def test_a_file_of_options_lies_beside_the_command_and_the_command_comes_first(
     assert read_command(str(script)).launch == launch
 
 
-@pytest.mark.parametrize("name", ["{out}/x.yaml", "../x.yaml", "link.yaml", "/etc/passwd", "/dev/zero"])
+@pytest.mark.parametrize(
+    "name", ["{out}/x.yaml", "../x.yaml", "link.yaml", "/etc/passwd", "/dev/zero"]
+)
 def test_a_script_names_no_file_out_of_its_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "x.yaml").write_text("tensor-parallel-size: 4\n")
     folder = tmp_path / "in"
