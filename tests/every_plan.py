@@ -84,9 +84,8 @@ def _with_experts(
 ) -> Iterator[Degrees]:
     """Alone, where sequences are not shared out, any share of the tensor ranks may have whole
     experts; else all ranks together."""
-    if attention > 1:
-        ways = [tensor * attention]
-    else:
+    ways = [tensor * attention]
+    if attention == 1:
         ways = [expert for expert in range(1, tensor + 1) if tensor % expert == 0]
     for expert in ways:
         if expert > 1 and not counts:

@@ -139,7 +139,10 @@ export CUDA_VISIBLE_DEVICES={chips}
 exec vllm serve Qwen/Qwen3-0.6B --tensor-parallel-size 2 --nnodes 2 --node-rank {rank} \\
   --master-addr 10.0.0.1 --master-port 29500 --config options.yaml --max-num-seqs 32
 """
-OPTIONS = 'pipeline-parallel-size: 2\ngpu-memory-utilization: 0.9\nspeculative-config: \'{"method": "ngram", "num_speculative_tokens": 3}\'\n'
+OPTIONS = """pipeline-parallel-size: 2
+gpu-memory-utilization: 0.9
+speculative-config: '{"method": "ngram", "num_speculative_tokens": 3}'
+"""
 
 
 def launch_files(folder: Path) -> list[Path]:
@@ -298,7 +301,12 @@ def read_operators(path: Path) -> Any:
 
 # ── Tables ───────────────────────────────────────────────────────────────────────────────────────
 
-ROWS = """row_id,family,field,value,model,topology,chips,software,weight_dtype,batch_size,prompt_tokens,output_tokens,arrivals,plan,tensor_parallel,collective,ranks,message_bytes,source
+COLUMNS = (
+    "row_id", "family", "field", "value", "model", "topology", "chips", "software", "weight_dtype", "batch_size",
+    "prompt_tokens", "output_tokens", "arrivals", "plan", "tensor_parallel", "collective", "ranks", "message_bytes",
+    "source",
+)  # fmt: skip
+ROWS = f"""{",".join(COLUMNS)}
 a,served,tpot_s,0.01,llama-3.2-1b,hgx-h100,2,vllm,fp8,4,128,32,steady,uniform,2,,,,us
 b,served,tokens_per_s,800,llama-3.2-3b,gh200,1,sglang,bf16,,256,64,together,uniform,1,,,,
 c,wires,collective_s,0.0001,,hgx-h100,8,nccl,,,,,,,,all_reduce,8,1000000,them

@@ -7,6 +7,7 @@ that the words may name; what a command writes lands there.
 import contextlib
 import functools
 import io
+import itertools
 import json
 import os
 import shutil
@@ -102,7 +103,8 @@ SOUND: dict[str, tuple[str, ...]] = {
     "--minimize": ("ttft_s", "chips", "energy_per_token_j"), "--maximize": ("tokens_per_s", "memory_headroom_bytes"),
     "--software": ("vllm", "sglang", "stack.toml"), "--weights": ("fp8", "int4", "bf16"), "--kv": ("fp8", "bf16"),
     "--power-scope": ("chip", "system", "facility"), "--power-basis": ("drawn", "provisioned"),
-    "--price-basis": ("node", "rental", "chip"), "--price": ("2.10 USD/h", "0.5/0.8 USD/Mtok"), "--draft": ("lookup", "llama-3.2-1b"),
+    "--price-basis": ("node", "rental", "chip"), "--price": ("2.10 USD/h", "0.5/0.8 USD/Mtok"),
+    "--draft": ("lookup", "llama-3.2-1b"),
     "--draft-kind": ("ngram", "draft-model", "eagle3"), "--speculative-tokens": ("2", "best"), "--sure": ("0.8", "0.5"),
     "--acceptance": ("0.7", "0", "1"), "--usable-memory": ("0.9", "0.1"), "--rate": ("0.1", "5"), "--solver": ("auto", "cp-sat"),
     "--cached-share": ("0", "0.5", "1"), "--utilisation": ("0.3", "1"), "--pue": ("1", "1.5"), "--link": ("50 GB/s",),
@@ -275,7 +277,7 @@ def _refuse_constant(word: str) -> None:
 
 def _wants_json(words: Sequence[str]) -> bool:
     """Whether the last word on it is that the answer be JSON."""
-    formats = [b for a, b in zip(words, words[1:], strict=False) if a == "--format"]
+    formats = [b for a, b in itertools.pairwise(words) if a == "--format"]
     formats += [word.partition("=")[2] for word in words if word.startswith("--format=")]
     return bool(formats) and set(formats) == {"json"}
 
@@ -294,17 +296,13 @@ def said(words: Sequence[str]) -> tuple[Any, str, str]:
     """Status, and what was said on both streams."""
     out, err = io.StringIO(), io.StringIO()
     status: Any = 0
-    with (
-        _fresh_room(),
-        _left_out(),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        with mock.patch.object(sys, "argv", ["planner", *words]):
-            try:
-                cli.main()
-            except SystemExit as stop:
-                status = stop.code or 0
+    told = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+    named = mock.patch.object(sys, "argv", ["planner", *words])
+    with _fresh_room(), _left_out(), told[0], told[1], named:
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = stop.code or 0
     return status, out.getvalue(), err.getvalue()
 
 
