@@ -142,15 +142,17 @@ def stands_well(topology: pl.Topology, first: int, count: int) -> bool:
 
 
 def firsts_of(topology: pl.Topology, widths: list[int]) -> Iterator[tuple[int, ...]]:
-    """First chips of the stages of one replica, one behind the other, with any gaps."""
+    """First chips of the stages of one replica, the first of them anywhere: "each stands on the first
+    such chips behind the one before it"."""
 
     def further(at: int, left: list[int]) -> Iterator[tuple[int, ...]]:
         if not left:
             yield ()
             return
-        for first in range(at, topology.chips - sum(left) + 1):
-            if stands_well(topology, first, left[0]):
-                yield from ((first, *rest) for rest in further(first + left[0], left[1:]))
+        allowed = range(at, topology.chips - sum(left) + 1)
+        ways = [first for first in allowed if stands_well(topology, first, left[0])]
+        for first in ways if len(left) == len(widths) else ways[:1]:
+            yield from ((first, *rest) for rest in further(first + left[0], left[1:]))
 
     for firsts in further(0, widths):
         if stands_well(topology, firsts[0], firsts[-1] + widths[-1] - firsts[0]):

@@ -82,14 +82,16 @@ def survive(
     return Tally(read, refused, tuple(faults), most_cpu_s, most_bytes)
 
 
-def survive_together(names: Sequence[str], *, cases: int, seed: int) -> dict[str, Tally]:
+def survive_together(
+    names: Sequence[str], *, cases: int, seed: int, table: str = "tests.fuzz.readers"
+) -> dict[str, Tally]:
     """Run a few cases of each of several readers in one process, which takes a second to start; what
     kills it ends them all."""
     kept = Path(tempfile.mkdtemp(prefix="fuzz-together-"))
     found = {name: Tally(0, 0, (), 0.0, 0) for name in names}
     faults: list[Fault] = []
     at, begun = names[0], 0
-    for told in _child("tests.fuzz.readers", ",".join(names), seed, 0, cases, kept):
+    for told in _child(table, ",".join(names), seed, 0, cases, kept):
         at, begun = told.get("reader", at), told.get("begun", begun)
         if "fault" in told:
             faults.append(Fault(at, told["case"], told["fault"], told["file"]))
