@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Some machines switch it off, and every process then compiles all modules anew: a second of CPU each.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check fast fuzz oracle schemas bench matrix run-tests mutants validators calibration notebooks clean
+.PHONY: demo test check fast fuzz kills oracle schemas bench matrix run-tests mutants validators calibration notebooks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/planner plan llama-3.1-70b hgx-h100 --weights fp8 --batch 8 --prompt 1024 --output 256
@@ -32,6 +32,10 @@ oracle: $(VENV)/.installed
 # Not in CI: many more files that were tampered with than `make test` tries, from a seed it tells.
 fuzz: $(VENV)/.installed
 	$(BIN)/python -m tests.fuzz
+
+# Not in CI: 10,000 cells through 20 kills, two sweeps into one file at once; the same table.
+kills: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.sweeps --only-kills
 
 schemas: $(VENV)/.installed
 	$(BIN)/python -c "from planner.schemas import write_schemas; write_schemas()"

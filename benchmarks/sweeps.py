@@ -1,6 +1,6 @@
-"""`python -m benchmarks.sweeps [--cells N] [--kills N] [--dask]`: speed of a sweep with two
-processes against one, and whether a sweep that is killed again and again ends with the same
-table as one that is not."""
+"""`python -m benchmarks.sweeps [--cells N] [--kills N] [--only-kills] [--dask]`: speed of a sweep
+with two processes against one, and whether two sweeps into one file, killed again and again, end
+with the same table as one that is not."""
 
 import argparse
 import os
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ from benchmarks.isolated import isolated
 from planner.studies import Cell, Sweep, Tally, sweep
 from planner.studies.sweeps import meters
 
+LANES = 2
+"""Processes that sweep into one file at once."""
+MOST_LATER_S = 0.05
+"""Within which a kill comes once it is its time."""
 MODELS = ("llama-3.2-1b", "llama-3.2-3b", "llama-3.1-8b")
 MACHINES = ("rtx-4090", "hgx-h100", "gh200")
 
@@ -61,9 +66,9 @@ def timed(cells: list[Cell], **options: object) -> Taken:
     return Taken(wall, sum(after[:4]) - sum(before[:4]), table(made))
 
 
-def killed_once(cells: int, file: Path, after_cells: int) -> bool:
-    """Sweep in a process of its own, which gets SIGKILL once it has written so many cells; whether
-    it came in time."""
+def killed_once(cells: int, file: Path, after_cells: int, later_s: float) -> bool:
+    """Sweep in a process of its own, which gets SIGKILL so long after it has written so many cells:
+    while it plans, while it writes, or in between; whether it came in time."""
     arguments = ("--cells", str(cells), "--into", str(file.resolve()))
     command = isolated("-m", "benchmarks.sweeps", *arguments)
     pipe = subprocess.PIPE
@@ -75,6 +80,7 @@ def killed_once(cells: int, file: Path, after_cells: int) -> bool:
             process.stdin.write(b"\n")
             process.stdin.flush()
             if int(line) >= after_cells:
+                time.sleep(later_s)
                 process.send_signal(signal.SIGKILL)
                 break
     return process.returncode == -signal.SIGKILL
@@ -83,19 +89,27 @@ def killed_once(cells: int, file: Path, after_cells: int) -> bool:
 def killed_often(
     cells: list[Cell], kills: int, folder: Path, *, seed: int = 0
 ) -> tuple[bytes, int]:
-    """The table after so many kills, each after a random number of cells, and how many of the
-    cells the last run still had to plan.
+    """The table of a file into which two processes sweep the same cells at once, each killed again
+    and again, so many times together, after random numbers of cells; and how many of the cells
+    the last run still had to plan.
 
-    Moments are counted in cells, not in seconds: on a busy machine a second may pass before the
-    first cell is planned.
+    Moments are counted in cells, and only their last bit in time: on a busy machine a second may
+    pass before the first cell is planned.
     """
     file = folder / "killed.sqlite"
-    moments = random.Random(seed)
     told: list[Tally] = []
-    most = len(cells) // (kills + 1)
-    for number in range(kills):
-        came = killed_once(len(cells), file, moments.randint(0, most))
-        print(f"kill {number + 1}: {'killed' if came else 'was done before'}", file=sys.stderr)
+    most = 2 * len(cells) // (kills + 2)
+
+    def lane(number: int) -> int:
+        """How many of the kills of one of the two came in time."""
+        moments = random.Random(f"{seed} {number}")
+        own = range(number, kills, LANES)
+        chosen = [(moments.randint(0, most), moments.random() * MOST_LATER_S) for _ in own]
+        return sum(killed_once(len(cells), file, *moment) for moment in chosen)
+
+    with ThreadPoolExecutor(LANES) as lanes:
+        came = sum(lanes.map(lane, range(LANES)))
+    print(f"{came} of {kills} kills came in time", file=sys.stderr)
     made = sweep(cells=cells, file=file, progress=told.append)
     assert told[-1].reused + told[-1].planned == len(cells)
     return table(made), told[-1].planned
@@ -136,7 +150,7 @@ def _told_as_written(cells: list[Cell], file: Path) -> None:
 
     meters.EVERY_S = 0.0
     tell(0)
-    sweep(cells=cells, file=file, progress=lambda tally: tell(tally.planned))
+    sweep(cells=cells, file=file, processes=1, progress=lambda tally: tell(tally.planned))
 
 
 def main() -> None:
@@ -147,19 +161,23 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=10_000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--dask", action="store_true", help="also on a cluster of two Dask workers")
+    parser.add_argument("--only-kills", action="store_true", help="no speeds")
     parser.add_argument("--into", type=Path, help="only sweep into this file")
     options = parser.parse_args()
     cells = small_cells(options.cells)
     if options.into:
         _told_as_written(cells, options.into)
         return
-    one, two = timed(cells, processes=1), timed(cells, processes=2)
-    for name, taken in (("1 process", one), ("2 processes", two)):
-        per_cell = 1e3 * taken.cpu_s / len(cells)
-        spent = f"{taken.wall_s:>8.1f} s wall{taken.cpu_s:>8.1f} s CPU"
-        print(f"{name:<12}{spent}{per_cell:>7.2f} ms CPU a cell")
-    print(f"2 processes are {one.wall_s / two.wall_s:.2f} × as fast as 1")
-    tables = {"2 processes": two.table}
+    one = timed(cells, processes=1)
+    tables = {}
+    if not options.only_kills:
+        two = timed(cells, processes=2)
+        tables["2 processes"] = two.table
+        for name, taken in (("1 process", one), ("2 processes", two)):
+            per_cell = 1e3 * taken.cpu_s / len(cells)
+            spent = f"{taken.wall_s:>8.1f} s wall{taken.cpu_s:>8.1f} s CPU"
+            print(f"{name:<12}{spent}{per_cell:>7.2f} ms CPU a cell")
+        print(f"2 processes are {one.wall_s / two.wall_s:.2f} × as fast as 1")
     with tempfile.TemporaryDirectory() as folder:
         tables[f"{options.kills} kills"], left = killed_often(cells, options.kills, Path(folder))
     print(f"{left:,} of {len(cells):,} cells were left for the run after the last kill")

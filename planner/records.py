@@ -24,6 +24,8 @@ MOST_VALUES = 2**21
 """Of a JSON text; a sweep of forty thousand cells has as many."""
 MOST_OPENED = 2**18
 """Of its lists and objects, each of which takes some 700 bytes."""
+MOST_MESSAGE = 500
+"""Letters of what is said of a field: some faults tell all that was given."""
 MOST_WORDS = 15
 """Of those that a field may be, as many as a refusal lists; of more it names the nearest."""
 
@@ -227,7 +229,7 @@ def sentence_of(error: ValidationError, name: str) -> str:
     if isinstance(cause, InputError):
         return str(cause)
     if cause is not None:
-        return f"{field}: {cause}"
+        return f"{field}: {shortened(str(cause), MOST_MESSAGE)}"
     given = (
         ""
         if fault["type"] in ("missing", "extra_forbidden", "json_invalid")
@@ -238,6 +240,7 @@ def sentence_of(error: ValidationError, name: str) -> str:
         "extra_forbidden": "is not a field of it",
         "json_invalid": f"is not valid JSON ({fault['msg'].partition(': ')[2]})",
     }.get(fault["type"], fault["msg"].replace("Input should", "should"))
+    remedy = shortened(remedy, MOST_MESSAGE)
     words = re.findall(r"'([^']*)'", fault["msg"]) if fault["type"] == "literal_error" else []
     if len(words) > MOST_WORDS:
         nearest = listed(

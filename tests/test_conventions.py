@@ -95,6 +95,7 @@ def test_every_test_file_mirrors_a_module_or_a_rule(path):
         "test_promises.py",
         "test_round_trip.py",
         "test_engine_plans.py",
+        "test_every_plan.py",
         "test_properties.py",
         "test_startups.py",
         "test_package.py",

@@ -13,9 +13,11 @@ import pytest
 from pydantic import Field, ValidationError, model_validator
 
 from planner.errors import InputError, told
+from planner.models.graph import ModelGraph
 from planner.plan import ChipRange
 from planner.records import Record, field_name
 from planner.workload import Workload
+from tests.instances import tiny_graph
 from tests.lanes import spread
 
 
@@ -95,6 +97,14 @@ def test_a_bad_field_is_refused_in_one_sentence_that_names_it(noun, fields, sent
     with pytest.raises(InputError) as read:
         noun.from_fields(fields)
     assert str(built.value) == str(read.value) == sentence
+
+
+def test_a_kind_that_there_is_not_is_told_in_a_few_letters():
+    fields = json.loads(tiny_graph(1).to_json())
+    fields["layers"][0]["operators"][0]["kind"] = [{}] * 20_000
+    with pytest.raises(InputError, match=r"operators\[0\]") as refusal:
+        ModelGraph.from_json(json.dumps(fields))
+    assert len(str(refusal.value)) < 700
 
 
 @pytest.mark.parametrize(

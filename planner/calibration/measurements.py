@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from planner.errors import InputError, listed
+from planner.errors import InputError, listed, told
 from planner.machines.software import CollectiveKind
 from planner.readers.files import opened, read_rows
 from planner.readers.naming import with_names
@@ -97,7 +97,7 @@ def read_measurements(path: Path) -> tuple[Measurement, ...]:
         )
     unknown = [name for name in columns if name not in Measurement.model_fields]
     if unknown:
-        raise InputError(f"{path}: {unknown[0]!r} is not a column of a table of measurements")
+        raise InputError(f"{path}: {told(unknown[0])} is not a column of a table of measurements")
     return tuple(_measurement(path, number, row) for number, row in enumerate(rows, 2))
 
 

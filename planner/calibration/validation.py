@@ -11,7 +11,7 @@ import numpy as np
 from planner.answers.question import FIELDS, SAMPLE_FIELDS
 from planner.calibration.measurements import Measurement
 from planner.catalogue import load_model, load_topology
-from planner.errors import InfeasibleError, InputError, PlannerError
+from planner.errors import InfeasibleError, InputError, PlannerError, UnknownNameError, told
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
@@ -188,7 +188,9 @@ def _score_case(row: Measurement, loaded: _Loaded) -> Case:
     score = run.score(run.topology)
     figure = getattr(score, row.field, None)
     if figure is None:
-        raise InputError(f"{row.field} is not known on {row.topology}")
+        raise InputError(f"{told(row.field)} is not known on {row.topology}")
+    if not isinstance(figure, int | float):
+        raise InputError(f"{row.field} is no figure that can be measured")
     low, high = score.interval(row.field, 0.8)
     width = math.log(high / low) / 2 if low > 0 else 0.0
     setting = run.setting()
@@ -238,7 +240,10 @@ def _plan(row: Measurement, graph: ModelGraph, topology: Topology, workload: Wor
     if row.plan == "best":
         fastest = "samples_per_s" if graph.is_diffusion else "tokens_per_s"
         field = fastest if row.field.startswith(("power", "energy")) else row.field
-        wish = "maximize" if {**FIELDS, **SAMPLE_FIELDS}[field].best == "most" else "minimize"
+        known = {**FIELDS, **SAMPLE_FIELDS}
+        if field not in known:
+            raise UnknownNameError("field to plan best for", field, known)
+        wish = "maximize" if known[field].best == "most" else "minimize"
         return partition(graph, topology, workload, **{wish: field}).plan  # type: ignore[arg-type]
     return uniform_plan(
         graph,

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +27,7 @@ from planner.detection.toml_writing import toml_text
 from planner.errors import InputError, shortened
 from planner.machines.topology import Topology
 from planner.plan import Plan
-from planner.readers.files import read_text
+from planner.readers.files import CONFIG_BYTES, read_json
 from planner.report.plans import plan_line
 from planner.report.text import aligned
 from planner.running.comparing import Pair, PlanRun, Question, job_for, run_plan
@@ -132,13 +131,7 @@ def config_of(model: str) -> dict[str, Any]:
             f"{shortened(model)!r} is no config.json: transformers builds the layers of a run from"
             " one, so give its path"
         )
-    try:
-        fields = json.loads(read_text(path, "a config"))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is no JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise InputError(f"{path} must hold the fields of a config.json")
-    return fields
+    return read_json(path, "a config", most_bytes=CONFIG_BYTES)
 
 
 def _topology(machine: Path | None, ranks: int) -> Topology:

@@ -27,7 +27,7 @@ from planner.launches.reading.tensorrt_llm import tensorrt_llm_fields
 from planner.launches.reading.vllm import vllm_fields
 from planner.launches.shell import MOST_BYTES, Word
 from planner.launches.starts import Started, started_on_nodes
-from planner.readers.files import read_text
+from planner.readers.files import file_below, read_text
 from planner.readers.yaml_text import read_yaml
 
 MOST_PROCESSES = 576
@@ -57,7 +57,7 @@ def read_command(text: CommandText | Path) -> Reading:
     compose; a file that holds one; or a folder with the scripts of an export. Nothing is run and
     nothing fetched; of the disk, only files of options that the command names are read."""
     path = _path_of(text)
-    whole, folder = (str(text), Path()) if path is None else _text_and_folder(path)
+    whole, folder = (str(text), None) if path is None else _text_and_folder(path)
     if not whole.strip():
         raise InputError("the command is empty; give one that starts an engine, or a file with one")
     manifest = manifest_in(whole)
@@ -106,7 +106,7 @@ def _path_of(text: str | Path) -> Path | None:
 
 
 def _process_of(
-    started: Started, folder: Path, lent: dict[str, int], *, most_nearest: int = MOST_NEAREST
+    started: Started, folder: Path | None, lent: dict[str, int], *, most_nearest: int = MOST_NEAREST
 ) -> Process:
     table = option_table(started.engine)
     given = _given(started, table, folder, most_nearest)
@@ -136,7 +136,7 @@ def _process_of(
     )
 
 
-def _given(started: Started, table: Table, folder: Path, most_nearest: int) -> Given:
+def _given(started: Started, table: Table, folder: Path | None, most_nearest: int) -> Given:
     """What the engine is told, by its file of options too."""
     stated = list(words_of_variables(started.known, table))
     given = given_in([*stated, *started.words], table, most_nearest=most_nearest)
@@ -170,16 +170,17 @@ def _behind_model(words: list[Word], more: list[Word]) -> list[Word]:
     return [*words[:count], *more, *words[count:]]
 
 
-def _text_of(path: str, started: Started, folder: Path) -> str | None:
-    """A file that the text itself writes, or one that lies beside it."""
+def _text_of(path: str, started: Started, folder: Path | None) -> str | None:
+    """A file that the text itself writes, or one that lies beside it or below: whoever wrote a file
+    may not choose what else is read here. What is typed (`folder` None) may name any."""
     name = path.rpartition("/")[2]
     for written, text in started.files.items():
         if written == path or written.rpartition("/")[2] == name:
             return text
     try:
-        beside = folder / path
+        beside = Path(path) if folder is None else file_below(path, folder, "--config")
         is_there = beside.is_file()
-    except (OSError, ValueError):
+    except (OSError, ValueError, InputError):
         return None
     return read_text(beside, "a file of options", most_bytes=MOST_BYTES) if is_there else None
 

@@ -12,7 +12,8 @@ More sequences than any plan holds wait in a queue: of the plans that hold the m
 found, and its times count the wait (`planning.seating`).
 
 In both, stages stand on consecutive chips in the order of the layers and never straddle the border
-of a unit that could hold them; what is wider than a unit begins with one, replicas too.
+of a unit that could hold them; what is wider than a unit begins with one, replicas too; each
+stands on the first such chips behind the one before it.
 """
 
 import math

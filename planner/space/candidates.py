@@ -30,7 +30,7 @@ from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.collectives import hop_s
 from planner.pricing.degrees import expert_degrees, nesting_fault, sequence_degrees, tensor_degrees
 from planner.pricing.deployment import Deployment
-from planner.pricing.engines import micro_batch_fault
+from planner.pricing.engines import block_fault, micro_batch_fault
 from planner.pricing.holdings import largest
 from planner.pricing.loads import PERCENTILES, Load
 from planner.pricing.price_list import (
@@ -987,8 +987,9 @@ def splits_of(
 ) -> tuple[Split, ...]:
     """All ways of splitting a stage that the graph, the software and the borders allow, narrowest
     first; `within`: those too that share out whole experts inside a tensor group, which is never
-    faster than to split each of them; `sequences`: those too that share out the tokens of a
-    sequence, in which each chip attends with some of its tensor group's heads."""
+    faster than to split each of them, but is all that an engine runs where that would cut blocks of
+    weights; `sequences`: those too that share out the tokens of a sequence, in which each chip
+    attends with some of its tensor group's heads."""
     software = topology.software
     most = topology.chips
     experts = expert_degrees(graph, software, most)
@@ -1000,7 +1001,7 @@ def splits_of(
         ]
         for sequence in sequence_degrees(graph, software, tensor, most if sequences else tensor):
             found.append(Split(tensor, 1, sequence, 1))
-        if within:
+        if within or block_fault(graph, software, Split(tensor, 1, 1, 1)) is not None:
             found += [Split(tensor, expert, 1, 1) for expert in nested if expert <= tensor]
         found += [
             Split(tensor, expert, 1, expert // tensor) for expert in nested if expert > tensor

@@ -157,10 +157,10 @@ def _in_flight(candidates: Candidates, form: Form, in_ranges: bool) -> Iterator[
     if software.engine.micro_batches != "any":
         yield form
         return
-    most = most_in_flight(candidates.graph, software, form.stages)
+    batch = candidates.workload.batch_size
+    # A settled batch may be cut as far as it goes: smaller micro-batches need less room.
+    most = batch or most_in_flight(candidates.graph, software, form.stages)
     most = min(most, software.most_sequences * form.split.attention)
-    if candidates.workload.batch_size is not None:
-        most = min(most, candidates.workload.batch_size)
     if in_ranges:
         yield replace(form, fewest=1, in_flight=most)
         return

@@ -77,3 +77,11 @@ def test_rows_are_written_as_they_are_read(tmp_path):
     assert is_measurements(path)
     path.write_text('{"row_id": 3}')
     assert not is_measurements(path)
+
+
+def test_an_unknown_column_is_told_in_a_few_letters(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"row_id,field,value,topology,{'9' * 5000}\n", encoding="utf-8")
+    with pytest.raises(pl.InputError, match="is not a column of a table") as refusal:
+        read_measurements(path)
+    assert len(str(refusal.value)) < 300

@@ -123,3 +123,26 @@ def test_a_row_of_a_decode_pool_with_drafts_is_predicted_as_score_plan_does():
     workload = pl.Workload(batch_size=4, phase="decode", speculation=drafting)
     score = pl.score_plan(pl.uniform_plan(GRAPH, MACHINE), GRAPH, MACHINE, workload)
     assert case.predicted() == score.tpot_s != SCORE.tpot_s
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("nobody knows", "called 'nobody knows'"),
+        ("batch_size", "called 'batch_size'"),
+        ("é" * 900, "…"),
+    ],
+)
+def test_the_best_plan_in_no_field_of_a_score_is_refused(field, words):
+    row = Measurement(
+        row_id="a", field=field, value=1.0, topology="gh200", model="qwen3-0.6b", plan="best"
+    )
+    cases, refused = cases_of([row])
+    assert cases == []
+    assert words in refused[0].reason
+    assert len(refused[0].reason) < 500
+
+
+def test_what_is_no_figure_of_a_score_is_refused():
+    row = Measurement(row_id="a", field="stages", value=1.0, topology="gh200", model="qwen3-0.6b")
+    assert "is no figure that can be measured" in cases_of([row])[1][0].reason

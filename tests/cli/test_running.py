@@ -126,3 +126,11 @@ def test_a_config_that_is_none_is_refused(run, ranks, tmp_path, text):
 def test_without_pytorch_one_sentence_says_what_to_install(run, model, monkeypatch):
     monkeypatch.setattr("planner.running.launching.NEEDED", ("there_is_no_such_package",))
     assert "install the extra 'run'" in refused(run("run", model), 2)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' + "9" * 5000 + "}", "[1]", '{"a": 1'])
+def test_a_config_that_cannot_be_read_is_refused_in_a_sentence(tmp_path, text):
+    path = tmp_path / "config.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(pl.InputError, match=r"config.json (is not valid JSON|must hold)"):
+        module.config_of(str(path))

@@ -25,7 +25,10 @@ from planner.readers.tensors.gguf_file import read_gguf
 from planner.readers.tensors.inventory import Inventory, InventoryStorage
 from planner.readers.tensors.safetensors_file import read_safetensors
 from tests import onnx_writer as by_hand
+from tests.fuzz import nouns
+from tests.fuzz.chains import tampered_chain
 from tests.fuzz.commands import command_files, tampered_command
+from tests.fuzz.databases import database_files, read_database, tampered_database
 from tests.fuzz.headers import (
     tampered_bytes,
     tampered_folder,
@@ -33,7 +36,9 @@ from tests.fuzz.headers import (
     tampered_onnx,
     tampered_safetensors,
 )
+from tests.fuzz.tables import tampered_csv, tampered_toml
 from tests.fuzz.trees import tampered_json
+from tests.fuzz.words import command_line_files, run_words, tampered_words
 from tests.readers.benchmarks.texts import benchmark_texts
 from tests.readers.machines.texts import machine_texts
 from tests.written import (
@@ -59,6 +64,10 @@ class Reader(NamedTuple):
     """Bytes of a seed, what to draw from, and the other seeds → bytes of a case."""
     formats: int = 1
     """That it reads; of each as many files are tried."""
+    most_cpu_s: float = 1.0
+    """That a case may take."""
+    takes: int = 1
+    """How many times as long as others a case takes: so many times fewer are tried by default."""
 
     def tampered(self, path: Path, held: bytes, draw: Random, others: Sequence[bytes]) -> bytes:
         """A case made from a seed."""
@@ -402,5 +411,22 @@ READERS = {
         Reader("machines", _machine_files, _planned, _tampered_description, len(FORMATS)),
         Reader("command", command_files, pl.read_command, tampered_command),
         Reader("results", _result_files, read_benchmarks, _tampered_result, len(RESULTS)),
+        Reader(
+            "topologies", nouns.machine_files, nouns.read_machine_chain, tampered_chain, takes=5
+        ),
+        Reader("clusters", nouns.cluster_files, nouns.read_cluster_chain, tampered_chain, takes=5),
+        Reader("stacks", nouns.stack_files, nouns.read_stack_chain, tampered_chain, takes=5),
+        Reader("launches", nouns.launch_files, nouns.read_launch_chain, tampered_chain, takes=5),
+        Reader("answers", nouns.answer_files, nouns.read_answer, takes=3),
+        Reader("plans", nouns.plan_files, nouns.read_and_score, takes=3),
+        Reader("certificates", nouns.certificate_files, nouns.read_and_verify, takes=5),
+        Reader("operators", nouns.operator_files, nouns.read_operators, takes=3),
+        Reader(
+            "measurements", nouns.measurement_files, nouns.read_and_predict, tampered_csv, takes=5
+        ),
+        Reader("claims", nouns.claim_files, nouns.read_claims_of, tampered_toml, takes=2),
+        Reader("sweeps", nouns.spec_files, nouns.read_cells, tampered_toml, takes=3),
+        Reader("databases", database_files, read_database, tampered_database, takes=10),
+        Reader("words", command_line_files, run_words, tampered_words, most_cpu_s=2.0, takes=20),
     )
 }

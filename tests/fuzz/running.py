@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -21,9 +21,9 @@ from planner.errors import PlannerError
 from tests.fuzz.readers import Reader
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MOST_CPU_S = 1.0
 MOST_BYTES = 200 * 10**6
-KILLED_AFTER_S = 2
+KILLED_AFTER_S = 1
+"""Of CPU beyond what a case may take."""
 WAITS_S = 120
 ROOM_BYTES = 2 * 2**30
 """Of addresses beyond those of the started process: what asks for more gets a MemoryError."""
@@ -72,7 +72,7 @@ def survive(
             elif "died" in told:
                 deaths += 1
                 faults.append(Fault(name, begun, told["died"], str(kept / f"{name}-{begun}")))
-            else:
+            elif "read" in told:
                 read, refused = read + told["read"], refused + told["refused"]
                 most_cpu_s = max(most_cpu_s, told["cpu_s"])
                 most_bytes = max(most_bytes, told["bytes"])
@@ -80,6 +80,32 @@ def survive(
     if not faults:
         kept.rmdir()
     return Tally(read, refused, tuple(faults), most_cpu_s, most_bytes)
+
+
+def survive_together(
+    names: Sequence[str], *, cases: int, seed: int, table: str = "tests.fuzz.readers"
+) -> dict[str, Tally]:
+    """Run a few cases of each of several readers in one process, which takes a second to start; what
+    kills it ends them all."""
+    kept = Path(tempfile.mkdtemp(prefix="fuzz-together-"))
+    found = {name: Tally(0, 0, (), 0.0, 0) for name in names}
+    faults: list[Fault] = []
+    at, begun = names[0], 0
+    for told in _child(table, ",".join(names), seed, 0, cases, kept):
+        at, begun = told.get("reader", at), told.get("begun", begun)
+        if "fault" in told:
+            faults.append(Fault(at, told["case"], told["fault"], told["file"]))
+        elif "died" in told:
+            faults.append(Fault(at, begun, told["died"], str(kept / f"{at}-{begun}")))
+        elif "read" in told:
+            own = (told["read"], told["refused"], (), told["cpu_s"], told["bytes"])
+            found[at] = Tally(*own)
+    for fault in faults:
+        one = found[fault.reader]
+        found[fault.reader] = one._replace(faults=(*one.faults, fault))
+    if not faults:
+        kept.rmdir()
+    return found
 
 
 def _child(
@@ -123,7 +149,7 @@ def fault_in(reader: Reader, path: Path) -> tuple[str, bool, float, int]:
         what = f"{type(error).__name__} left it: {str(error)[:200]}{_place_of(error)}"
     took_cpu_s = time.process_time() - before_s
     grown = max(0, peak_bytes() - before)
-    if took_cpu_s > MOST_CPU_S:
+    if took_cpu_s > reader.most_cpu_s:
         what = what or f"took {took_cpu_s:.2f} s of CPU"
     if grown > MOST_BYTES:
         what = what or f"took {grown / 1e6:.0f} MB"
@@ -187,7 +213,7 @@ def _run(reader: Reader, seed: int, first: int, until: int, kept: Path) -> None:
                 file = kept / f"{reader.name}-{case}"
                 file.write_bytes(held)
                 _say(begun=case)
-                _allow_cpu(KILLED_AFTER_S)
+                _allow_cpu(reader.most_cpu_s + KILLED_AFTER_S)
                 signal.alarm(WAITS_S)  # for what waits without working
                 what, refused, cpu_s, grown = fault_in(reader, paths[number])
                 _allow_cpu(60)
@@ -216,9 +242,11 @@ def _say(**told: Any) -> None:
 
 def main(arguments: list[str]) -> None:
     """Run the cases that the arguments say."""
-    table, name, seed, first, until, kept = arguments
-    reader = importlib.import_module(table).READERS[name]
-    _run(reader, int(seed), int(first), int(until), Path(kept))
+    table, names, seed, first, until, kept = arguments
+    for name in names.split(","):
+        _say(reader=name)
+        reader = importlib.import_module(table).READERS[name]
+        _run(reader, int(seed), int(first), int(until), Path(kept))
 
 
 if __name__ == "__main__":

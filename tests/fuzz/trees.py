@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 
 MOST_CHANGES = 4
 
@@ -177,9 +178,63 @@ def tampered_tree(tree, draw, others=()):
     return tree
 
 
+FIGURE = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
+FACTORS = (
+    0,
+    -1,
+    0.5,
+    2,
+    3,
+    10,
+    1e3,
+    1e6,
+    1e-3,
+    1e-6,
+    1e-9,
+    1e9,
+    1e12,
+    1e15,
+    1e30,
+    1e-30,
+    1e300,
+    1e-320,
+)
+
+
+def tampered_figures(tree, draw):
+    """The same with other figures in one to three places, so that all else is as it should be."""
+    tree = copy.deepcopy(tree)
+    slots = [slot for slot in slots_of(tree) if _holds_figure(slot.value)]
+    for _ in range(draw.randint(1, 3) if slots else 0):
+        slot = draw.choice(slots)
+        slot.value = _other_figure(slot.value, draw)
+    return tree
+
+
+def _holds_figure(value):
+    if isinstance(value, str):
+        return FIGURE.match(value) is not None
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _other_figure(value, draw):
+    """Of a number, or of the one that a text begins with; most often of the same kind."""
+    if isinstance(value, str):
+        found = FIGURE.match(value)
+        return f"{_other_figure(float(found[0]), draw):g}{value[found.end() :]}" if found else value
+    if isinstance(value, int):
+        return draw.choice([0, 1, 2, 3, 5, 7, 64, 1000, 10**5, 10**6, 10**7, value + 1, value * 10])
+    if abs(value) < 1e-300:
+        return draw.choice([0.0, 1.0, 1e-12])
+    return value * draw.choice(FACTORS)
+
+
 def tampered_json(data, draw, others=()):
-    """A JSON file that was tampered with: its tree mostly, its text now and then."""
+    """A JSON file that was tampered with: its tree mostly, its figures alone or its text now and
+    then."""
     trees = [parsed(other) for other in others]
+    if draw.random() < 0.2:
+        return written(tampered_figures(parsed(data), draw)).encode("utf-8", "surrogatepass")
     text = written(tampered_tree(parsed(data), draw, trees))
     held = text.encode("utf-8", "surrogatepass")
     if draw.random() < 0.1:

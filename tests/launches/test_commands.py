@@ -77,6 +77,24 @@ def test_a_file_of_options_lies_beside_the_command_and_the_command_comes_first(
     assert read_command(str(script)).launch == launch
 
 
+@pytest.mark.parametrize(
+    "name", ["{out}/x.yaml", "../x.yaml", "link.yaml", "/etc/passwd", "/dev/zero"]
+)
+def test_a_script_names_no_file_out_of_its_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "x.yaml").write_text("tensor-parallel-size: 4\n")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "link.yaml").symlink_to(tmp_path / "x.yaml")
+    script = folder / "run.sh"
+    script.write_text(f"vllm serve m --config {name.format(out=tmp_path)}\n")
+    reading = read_command(script)
+    assert reading.launch.tensor_parallel == 1
+    assert any("is not here" in one for one in reading.asked)
+    # What a person types may name any file.
+    typed = read_command(f"vllm serve m --config {tmp_path}/x.yaml")
+    assert typed.launch.tensor_parallel == 4
+
+
 def test_trtllm_takes_the_file_before_the_command() -> None:
     text = "cat > x.yml <<E\ntensor_parallel_size: 4\nE\ntrtllm-serve m --tp_size 2 --config x.yml"
     assert read_command(text).launch.tensor_parallel == 4

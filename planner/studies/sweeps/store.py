@@ -23,6 +23,10 @@ MAGIC = b"SQLite format 3\0"
 HEADER_BYTES = 100
 APPLICATION_AT = 68
 """Where the header has the application id, of four bytes (sqlite.org/fileformat2.html)."""
+LONGEST_ROW = 2**22
+"""Bytes of one row; ours have a few thousand."""
+AHEAD_S = 86_400.0
+"""By how much another machine's clock may be ahead of ours."""
 OWN = {"plans", "sweep"}
 """The table and the view of a file."""
 
@@ -46,7 +50,7 @@ class Store:
         self._file = file
         self._check_ours()
         with self._sentence():
-            self._open = sqlite3.connect(file, timeout=60, isolation_level=None)
+            self._open = _opened(file)
         try:
             with self._sentence():
                 self._set_up()
@@ -83,7 +87,7 @@ class Store:
         """Tables and views of a file, read without leaving a trace."""
         with self._sentence():
             where = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
-            with contextlib.closing(sqlite3.connect(where, uri=True)) as reading:
+            with contextlib.closing(_opened(where, uri=True)) as reading:
                 asked = "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
                 return {name for (name,) in reading.execute(asked)}
 
@@ -124,7 +128,8 @@ class Store:
                         damaged.append(key)
                         continue
                     rows[key] = row
-                    if isinstance(kept_s, float):
+                    # Of a time that nobody can have written nothing is said.
+                    if isinstance(kept_s, float) and 0 <= kept_s <= time.time() + AHEAD_S:
                         times_s.append(kept_s)
         return Kept(rows, tuple(damaged), min(times_s, default=None))
 
@@ -168,6 +173,13 @@ class Store:
             raise self._refusal(str(error)) from None
         except (sqlite3.Error, ValueError) as error:
             raise self._refusal(shortened(error, 100)) from None
+
+
+def _opened(file: str | Path, *, uri: bool = False) -> sqlite3.Connection:
+    """A file of which no row takes all memory."""
+    made = sqlite3.connect(file, timeout=60, isolation_level=None, uri=uri)
+    made.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_ROW)
+    return made
 
 
 def _digest(key: object, row: object) -> str:

@@ -42,6 +42,8 @@ from planner.workload import Workload
 
 IN_FLIGHT = 64
 """Chunks under way on an executor that was given."""
+MOST_AT_ONCE = 4_096
+"""Processes, or chunks under way: each process takes a thread and some 100 MB."""
 SYMBOLS = (
     "circle",
     "square",
@@ -235,8 +237,8 @@ def _check_counts(executor: Executor | None, processes: int | None, in_flight: i
             "processes= counts those that sweep starts; leave it out where executor= is given"
         )
     for name, count in (("processes", processes), ("in_flight", in_flight)):
-        if count is not None and count < 1:
-            raise InputError(f"{name} must be at least 1, not {count}")
+        if count is not None and not 1 <= count <= MOST_AT_ONCE:
+            raise InputError(f"{name} must be 1 to {MOST_AT_ONCE:,}, not {count}")
 
 
 def rows_of(cells: Sequence[Cell], **options: Any) -> list[SweepRow]:

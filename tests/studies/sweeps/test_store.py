@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import tracemalloc
 
 import pytest
 
@@ -92,3 +93,27 @@ def test_a_file_with_damaged_pages_is_told_with_a_remedy(file):
         contextlib.closing(Store(file)) as store,
     ):
         store.known([f"k{number}" for number in range(200)])
+
+
+@pytest.mark.parametrize("kept_s", ["9e999", "-1e300", "1e20", "-1.0", "'yesterday'", "NULL"])
+def test_a_time_that_nobody_can_have_written_is_not_told(file, kept_s):
+    with contextlib.closing(Store(file)) as store:
+        store.keep([("k", "{}")])
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute(f"UPDATE plans SET kept_s = {kept_s}")
+        other.commit()
+    with contextlib.closing(Store(file)) as store:
+        assert store.known(["k"]).oldest_s is None
+
+
+def test_a_row_of_many_megabytes_is_refused_before_it_is_read(file):
+    with contextlib.closing(Store(file)) as store:
+        store.keep([("k", "{}")])
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute("UPDATE plans SET row = zeroblob(50000000)")
+        other.commit()
+    tracemalloc.start()
+    with contextlib.closing(Store(file)) as store, pytest.raises(InputError, match="too big"):
+        store.known(["k"])
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()

@@ -204,8 +204,9 @@ def test_the_table_is_open_to_others(plain, file):
     ("options", "words"),
     [
         ({"workloads": ()}, "at least one model"),
-        ({"processes": 0}, "processes must be at least 1"),
-        ({"in_flight": 0}, "in_flight must be at least 1"),
+        ({"processes": 0}, "processes must be 1 to 4,096"),
+        ({"processes": 10**6}, "processes must be 1 to 4,096, not 1000000"),
+        ({"in_flight": 0}, "in_flight must be 1 to 4,096"),
         ({"processes": 2, "executor": Losing()}, "leave it out"),
     ],
 )
