@@ -1,10 +1,7 @@
 """The command `planner run`: a plan carried out on processes of this machine, beside its price."""
 
-import csv
-import io
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -18,8 +15,9 @@ from planner.cli.arguments import (
     Prompt,
     Seed,
     Shape,
+    Stack,
     grouped,
-    read_plan,
+    one_of,
 )
 from planner.cli.files import check_writable, write_whole
 from planner.cli.streams import complain
@@ -28,7 +26,9 @@ from planner.detection.toml_writing import toml_text
 from planner.errors import InputError, shortened
 from planner.machines.topology import Topology
 from planner.plan import Plan
-from planner.readers.files import read_text
+from planner.readers.files import parsed_json, read_text
+from planner.readers.plan_file import read_plan
+from planner.readers.run_file import Clock, is_run, run_in
 from planner.report.plans import plan_line
 from planner.report.text import aligned
 from planner.running.comparing import Pair, PlanRun, Question, job_for, run_plan
@@ -39,6 +39,7 @@ from planner.running.cores import (
     memory_at_hand_bytes,
 )
 from planner.running.launching import Ranks, check_extra
+from planner.running.saving import STACK, check_clock, saved_run, stages_csv
 from planner.space.degrees import uniform_plan
 from planner.workload import Workload
 
@@ -50,7 +51,19 @@ Machine = Annotated[
 ]
 Together = Annotated[int, typer.Option("--batch", help="Sequences of the one batch that is run.")]
 Save = Annotated[
-    Path | None, typer.Option("--save", help="Write each stage's figures here: .csv or .json.")
+    Path | None,
+    typer.Option(
+        "--save",
+        help="Write the run here: .json, which `planner calibrate` reads, or each stage as .csv.",
+    ),
+]
+ClockOf = Annotated[
+    str,
+    typer.Option(
+        "--clock",
+        help="Of the times in that file: cpu (CPU seconds, put together as on an idle machine with"
+        " a core for each rank) or wall.",
+    ),
 ]
 RanksOf = Annotated[
     int | None,
@@ -61,7 +74,6 @@ MachineName = Annotated[str, typer.Option("--name", help="Of the machine, in keb
 MachineOut = Annotated[
     Path | None, typer.Option("--out", help="Write the machine here, as TOML; default: print it.")
 ]
-FIGURES = ("prefill_cpu_s", "decode_cpu_s", "weight_bytes", "cache_bytes")
 
 
 @grouped
@@ -75,7 +87,9 @@ def run_here(
     output: Output = 16,
     batch: Together = 1,
     seed: Seed = 0,
+    software: Stack = None,
     save: Save = None,
+    clock: ClockOf = "cpu",
     format: Shape = "table",
 ) -> None:
     """Carry a plan out on processes of this machine, with random weights, and show what it took
@@ -83,12 +97,14 @@ def run_here(
     check_writable(save, "--save")
     if save is not None and save.suffix not in (".csv", ".json"):
         raise InputError(f"--save {shortened(save)} must end in .csv or .json")
+    counted = cast(Clock, one_of("--clock", clock, "cpu", "wall"))
     check_extra()
     chosen = _chosen(plan, degrees)
     config = config_of(model)
     graph = catalogue.load_model(model, weight_dtype="fp32", kv_dtype="fp32")
     wanted = degrees.tensor * degrees.pipeline if chosen is None else chosen.chips
-    topology = _topology(machine, wanted)
+    fields = _machine(machine, wanted)
+    topology = _topology(fields, machine, software)
     if chosen is None:
         chosen = uniform_plan(graph, topology, **degrees.given())
     workload = Workload.from_fields(
@@ -101,6 +117,7 @@ def run_here(
     )
     asked = Question(graph, config, topology, workload)
     job = job_for(chosen, asked, seed=seed)
+    check_clock(counted, job.ranks, cores_at_hand())
     if job.ranks > cores_at_hand():
         complain(
             f"{job.ranks} ranks share {cores_at_hand()} cores: CPU seconds and bytes still say"
@@ -109,9 +126,11 @@ def run_here(
     with Ranks() as ranks:
         found = run_plan(chosen, asked, ranks, seed=seed)
     if save is not None:
-        write_whole(save, saved_text(found, save.suffix), "--save")
-    fields = {"run": found.model_dump(mode="json"), "plan": chosen.model_dump(mode="json")}
-    answer(format, "\n".join(run_lines(chosen, found)), fields)
+        whole = saved_run(found, chosen, asked, fields, seed=seed, clock=counted)
+        text = whole.to_json() if save.suffix == ".json" else stages_csv(found)
+        write_whole(save, text, "--save")
+    told = {"run": found.model_dump(mode="json"), "plan": chosen.model_dump(mode="json")}
+    answer(format, "\n".join(run_lines(chosen, found)), told)
 
 
 def _chosen(plan: Path | None, degrees: Degrees) -> Plan | None:
@@ -124,7 +143,8 @@ def _chosen(plan: Path | None, degrees: Degrees) -> Plan | None:
 
 
 def config_of(model: str) -> dict[str, Any]:
-    """The fields of a config.json; names of the catalogue have none."""
+    """The fields of a config.json, or of the one that a run holds; names of the catalogue have
+    none."""
     path = Path(model)
     path = path / "config.json" if path.is_dir() else path
     if path.suffix != ".json":
@@ -132,27 +152,28 @@ def config_of(model: str) -> dict[str, Any]:
             f"{shortened(model)!r} is no config.json: transformers builds the layers of a run from"
             " one, so give its path"
         )
-    try:
-        fields = json.loads(read_text(path, "a config"))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is no JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise InputError(f"{path} must hold the fields of a config.json")
-    return fields
+    fields = parsed_json(read_text(path, "a config"), path)
+    return run_in(fields, path).config if is_run(fields) else fields
 
 
-def _topology(machine: Path | None, ranks: int) -> Topology:
+def _machine(machine: Path | None, ranks: int) -> dict[str, Any]:
     """The machine of a file, or this one, measured now; it has a chip for each rank."""
     if machine is not None:
-        topology = catalogue.load_topology(str(machine))
-        if topology.software.name != "torch-gloo":
-            raise InputError(
-                f"--machine {shortened(machine)} is of {topology.software.name}; the runner is"
-                " priced as torch-gloo, so give a file that `planner machine cores` wrote"
-            )
-        return topology
+        return catalogue.topology_fields(str(machine))
     complain("measuring a core of this machine; `planner machine cores --out` keeps it")
-    return catalogue.described_topology(_here(7, "here", max(ranks, cores_at_hand())))
+    return _here(7, "here", max(ranks, cores_at_hand()))
+
+
+def _topology(fields: dict[str, Any], machine: Path | None, software: str | None) -> Topology:
+    """That machine, priced by its own stack or by one that was calibrated."""
+    topology = catalogue.described_topology(fields, software=software)
+    if topology.software.name != STACK:
+        given = f"--machine {shortened(machine)}" if software is None else f"--software {software}"
+        raise InputError(
+            f"{given} is of {topology.software.name}; the runner is priced as {STACK}, so give a"
+            " file that `planner machine cores` wrote, or a stack that was calibrated on its runs"
+        )
+    return topology
 
 
 def _here(repeats: int, name: str, ranks: int) -> dict[str, Any]:
@@ -203,18 +224,3 @@ def run_lines(plan: Plan, found: PlanRun) -> list[str]:
 def _row(name: str, pair: Pair, scale: float) -> tuple[str, str, str, str]:
     ratio = "" if pair.ratio is None else f"{pair.ratio:.2f}"
     return name, f"{pair.predicted / scale:.4g}", f"{pair.measured / scale:.4g}", ratio
-
-
-def saved_text(found: PlanRun, suffix: str) -> str:
-    """Each stage a row, or the whole record."""
-    if suffix == ".json":
-        return found.to_json()
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    columns = [f"{kind}_{name}" for name in FIGURES for kind in ("predicted", "measured")]
-    writer.writerow(["stage", "layers", "ranks", *columns])
-    for stage in found.stages:
-        pairs = [getattr(stage, name) for name in FIGURES]
-        figures = [value for pair in pairs for value in (pair.predicted, pair.measured)]
-        writer.writerow([stage.stage, stage.layers, stage.ranks, *figures])
-    return stream.getvalue().rstrip("\n")

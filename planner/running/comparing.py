@@ -75,6 +75,11 @@ class PlanRun(Record):
     shares a core."""
     request_s: Pair
     """To the last token, likewise."""
+    idle_ttft_s: Pair
+    """What CPU seconds come to where every rank has a core to itself and nothing else runs, put
+    together as passes are; waiting for one another is not counted."""
+    idle_request_s: Pair
+    """The same to the last token."""
     tokens: tuple[tuple[int, ...], ...]
     """That the last stage made, of each sequence."""
 
@@ -110,7 +115,20 @@ class Prediction(NamedTuple):
     @property
     def decode_passes(self) -> int:
         """Of all micro-batches, for all later tokens."""
-        return self.schedule.micro_batches * (self.schedule.workload.output_tokens - 1)
+        return self.schedule.micro_batches * self.schedule.later_tokens
+
+    def put_together_s(self, stages: Sequence[StageRun]) -> tuple[float, float]:
+        """To the first and to the last token, of CPU seconds as measured: the passes of prompts
+        follow each other through the stages, later tokens go round, the micro-batches side by
+        side. [s]"""
+        prompts = [stage.prefill_cpu_s.measured / self.prompt_passes for stage in stages]
+        first_s = sum(prompts) + (self.prompt_passes - 1) * max(prompts)
+        rounds = self.schedule.later_tokens
+        if not rounds:
+            return first_s, first_s
+        later = [stage.decode_cpu_s.measured / self.decode_passes for stage in stages]
+        round_s = max(sum(later), self.schedule.micro_batches * max(later))
+        return first_s, first_s + rounds * round_s
 
     def cpu_s(self, stage: int) -> tuple[float, float]:
         """Of each rank of a stage, for prompts and for later tokens, what it hands on included.
@@ -186,16 +204,20 @@ def compared(plan: Plan, asked: Question, reports: Sequence[RankReport]) -> Plan
     """What ranks told beside the price of their plan."""
     priced = predicted(plan, asked)
     prompts, later = priced.moved_bytes(plan, asked.graph)
+    stages = tuple(_stage(priced, number, reports) for number in range(len(plan.stages)))
+    idle_first_s, idle_whole_s = priced.put_together_s(stages)
     phases = [(report.prefill, report.decode) for report in reports]
     first_s = max(prefill.wall_s for prefill, _ in phases)
     whole_s = first_s + max(decode.wall_s for _, decode in phases)
     return PlanRun(
-        stages=tuple(_stage(priced, number, reports) for number in range(len(plan.stages))),
+        stages=stages,
         prefill_moved_bytes=_pair(prompts, sum(one.moved_bytes for one, _ in phases)),
         decode_moved_bytes=_pair(later, sum(one.moved_bytes for _, one in phases)),
         token_bytes=sum(one.token_bytes + other.token_bytes for one, other in phases),
         ttft_s=_pair(priced.score.ttft_s, first_s),
         request_s=_pair(priced.score.request_s, whole_s),
+        idle_ttft_s=_pair(priced.score.ttft_s, idle_first_s),
+        idle_request_s=_pair(priced.score.request_s, idle_whole_s),
         tokens=tokens_of(reports),
     )
 
