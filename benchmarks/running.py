@@ -8,6 +8,7 @@ so that weights exceed caches. Where times by the wall are to count, the machine
 """
 
 import argparse
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,10 +29,11 @@ from planner.calibration.runs import (
     runs_csv,
     shape_of,
 )
+from planner.catalogue import load_software
 from planner.machines.topology import Topology
 from planner.readers.files import parsed_json, read_text
 from planner.readers.topology_file import intervals_toml
-from planner.running.comparing import PlanRun, Question, compared, job_for
+from planner.running.comparing import WORK_STACK, PlanRun, Question, compared, job_for
 from planner.running.launching import Ranks
 from planner.scoring.vouching import setting_of
 
@@ -55,6 +57,8 @@ FITTED = (
     "cache_efficiency",
     "hop_overhead_s",
 )
+MESSAGES = ("base_latency_s", "bandwidth_fraction")
+"""Of collectives."""
 PULL = 0.1
 """Of a figure's logarithm towards where it was, beside a stage's error."""
 MOST_KEPT_S = 20.0
@@ -101,17 +105,26 @@ class Bench:
         return Question(self.graph, self.config, topology or self.topology, case.workload)
 
     def known(self) -> list[KeptRun]:
-        """Runs that the table has."""
-        return list(read_runs(self.rows)) if self.rows.exists() else []
+        """Runs of this model on this machine that the table has."""
+        return [run for run in self._all() if (run.model, run.machine) == self.names]
+
+    def _all(self) -> tuple[KeptRun, ...]:
+        return read_runs(self.rows) if self.rows.exists() else ()
 
     def compared(self, kept: KeptRun, topology: Topology | None = None) -> Compared:
         """A run beside its price on that machine."""
         asked = self.question(kept, topology)
         return Compared(kept, compared(plan_of(kept.shape), asked, kept.reports))
 
+    def least(self, alike: Sequence[KeptRun], topology: Topology | None = None) -> Compared:
+        """Of repeats the one that took least by the wall: whatever else ran only added to it."""
+        found = [self.compared(one, topology) for one in alike]
+        return min(found, key=lambda one: one.found.request_s.measured)
+
     def run(self, wanted: Sequence[KeptRun], repeats: int = 1) -> None:
         """Each case as often as the table does not yet have it."""
-        done = [run.question for run in self.known()]
+        kept = self._all()
+        done = [run.question for run in kept]
         with Ranks() as ranks:
             for case in wanted:
                 plan = plan_of(case.shape)
@@ -171,17 +184,39 @@ def mixture_cases(bench: Bench) -> Iterator[KeptRun]:
             yield bench.case("held out", shape, batch, prompt)
 
 
-def fitted(bench: Bench, rows: Sequence[KeptRun]) -> Topology:
+class Fitted(NamedTuple):
+    """The machine with figures of its own."""
+
+    by_wall: Topology
+    by_work: Topology
+
+
+def fitted(bench: Bench, runs: Sequence[KeptRun]) -> Fitted:
     """The machine with its stack's figures moved so that the logarithms of CPU seconds differ
-    least: Gauss-Newton, damped, in logarithms."""
-    start = np.log([figures_of(bench.topology)[name] for name in _names()])
-    most = np.array([np.inf if name.endswith("_s") else 0.0 for name in _names()])
+    least, and then its collectives so that seconds by the wall do."""
+    alike = repeats_of(runs)
+    work = bench.topology.replace(software=load_software(WORK_STACK))
+    rows = [median_run(repeats) for repeats in alike]
+    found = _moved(work, (*FITTED, *MESSAGES), lambda machine: _errors(bench, rows, machine))
+    own = {name: getattr(found.software, name) for name in FITTED}
+    waits = bench.topology.replace(software=bench.topology.software.replace(**own))
+    few = [repeats for repeats in alike if plan_of(repeats[0].shape).chips <= CORES]
+    split = [repeats for repeats in few if repeats[0].shape.tensor > 1]
+    whole = _moved(waits, MESSAGES, lambda machine: _wall_errors(bench, split, machine))
+    return Fitted(whole, found)
+
+
+def _moved(start: Topology, names: Sequence[str], errors_of: Any) -> Topology:
+    """A machine with figures of its stack moved to where errors are least: Gauss-Newton, damped,
+    in logarithms."""
+    at = np.log([figures_of(start)[name] for name in names])
+    most = np.array([np.inf if name.endswith("_s") else 0.0 for name in names])
 
     def errors(point: Any) -> Any:
         # What runs do not tell apart stays where it was.
-        return np.append(_errors(bench, rows, point), PULL * (point - start))
+        return np.append(errors_of(_with(start, names, point)), PULL * (point - at))
 
-    point, damping = start, 0.1
+    point, damping = at, 0.1
     error = errors(point)
     for _ in range(25):
         slopes = []
@@ -198,46 +233,51 @@ def fitted(bench: Bench, rows: Sequence[KeptRun]) -> Topology:
             point, error, damping = tried, found, damping / 2
         else:
             damping *= 4
-    return _with(bench.topology, point)
-
-
-def _names() -> tuple[str, ...]:
-    return (*FITTED, "base_latency_s", "bandwidth_fraction")
+    return _with(start, names, point)
 
 
 def figures_of(topology: Topology) -> dict[str, float]:
-    """What is fitted, as it stands."""
+    """What is fitted, as it stands; what a stack leaves out is as large as what stands for it."""
     software = topology.software
     kernel = software.collectives[0]
-    found = {name: float(getattr(software, name)) for name in FITTED}
-    return found | {
-        "base_latency_s": kernel.base_latency_s,
-        "bandwidth_fraction": kernel.bandwidth_fraction,
+    return {name: float(getattr(software, name)) for name in FITTED} | {
+        name: float(getattr(kernel, name)) for name in MESSAGES
     }
 
 
-def _with(topology: Topology, point: Any) -> Topology:
+def _with(topology: Topology, names: Sequence[str], point: Any) -> Topology:
     """The machine with other figures."""
-    values = dict(zip(_names(), np.exp(point).tolist(), strict=True))
-    own = {name: values.pop(name) for name in FITTED}
-    kernel = topology.software.collectives[0].replace(**values)
+    values = dict(zip(names, np.exp(point).tolist(), strict=True))
+    own = {name: value for name, value in values.items() if name in FITTED}
+    sent = {name: value for name, value in values.items() if name in MESSAGES}
+    kernel = topology.software.collectives[0].replace(**sent)
     return topology.replace(software=topology.software.replace(**own, collectives=(kernel,)))
 
 
-def _errors(bench: Bench, rows: Sequence[KeptRun], point: Any) -> Any:
-    """Of each phase of each stage."""
-    topology = _with(bench.topology, point)
+def _errors(bench: Bench, rows: Sequence[KeptRun], machine: Topology) -> list[float]:
+    """Of each phase of each stage, by CPU seconds."""
     errors = []
     for run in rows:
-        for stage in bench.compared(run, topology).found.stages:
+        for stage in bench.compared(run, machine).found.stages:
             for pair in (stage.prefill_cpu_s, stage.decode_cpu_s):
-                errors.append(np.log(pair.predicted / pair.measured))
-    return np.array(errors)
+                errors.append(math.log(pair.predicted / pair.measured))
+    return errors
 
 
-def searches(bench: Bench, topology: Topology) -> list[KeptRun]:
+def _wall_errors(
+    bench: Bench, alike: Sequence[Sequence[KeptRun]], machine: Topology
+) -> list[float]:
+    """Of each phase of each plan, by the wall."""
+    errors = []
+    for repeats in alike:
+        times = time_pairs(bench.least(repeats, machine).found, by_wall=True)
+        errors += [math.log(times[name][0] / times[name][1]) for name in ("ttft_s", "tpot_s")]
+    return errors
+
+
+def searches(bench: Bench) -> list[KeptRun]:
     """What the planner picks on as many cores, for each batch that is held out."""
-    few = topology.replace(chips=CORES)
+    few = bench.topology.replace(chips=CORES)
     picked = []
     for batch, prompt in HELD_OUT:
         case = bench.case("picked", Shape((1,)), batch, prompt)
@@ -260,7 +300,9 @@ def kind_of(shape: Shape) -> str:
 
 def summary(runs: Sequence[Compared]) -> list[str]:
     """How far predictions lie from what was measured, for each kind of plan and for all."""
-    lines = ["| plans | runs | stages | prompts | later tokens | both | nine of ten | within 15 % |"]
+    lines = [
+        "| plans | runs | stages | prompts | later tokens | both | nine of ten | within 15 % |"
+    ]
     lines.append("|---|---|---|---|---|---|---|---|")
     kinds = dict.fromkeys(kind_of(one.kept.shape) for one in runs)
     for kind in kinds:
@@ -299,29 +341,22 @@ def _errors_line(kind: str, runs: Sequence[Compared]) -> str:
     return f"| {kind} | {len(runs)} | {len(both)} | {' | '.join(cells)} | {within:.0%} |"
 
 
-def picks(bench: Bench, topology: Topology, runs: Sequence[KeptRun], clock: str) -> list[Pick]:
-    """For each batch, the planner's pick beside the best of all plans of no more ranks than cores
-    that ran for it, by the wall or by CPU seconds put together; of repeats the median."""
+def picks(bench: Bench, runs: Sequence[KeptRun]) -> list[Pick]:
+    """For each batch, the planner's pick beside the fastest of all plans of no more ranks than
+    cores that ran for it, by the wall."""
     found = []
     repeats = repeats_of(runs)
-    for pick in searches(bench, topology):
+    for pick in searches(bench):
         load = pick.batch_size, pick.prompt_tokens
         took = {}
         for alike in repeats:
             first = alike[0]
             same = (first.batch_size, first.prompt_tokens) == load
             if same and plan_of(first.shape).chips <= CORES:
-                took[first.shape] = first, seconds_of(bench, alike, clock)
+                took[first.shape] = first, bench.least(alike).found.request_s.measured
         best, best_s = min(took.values(), key=lambda one: one[1])
         found.append(Pick(*took[pick.shape], best, best_s))
     return found
-
-
-def seconds_of(bench: Bench, alike: Sequence[KeptRun], clock: str) -> float:
-    """Of one plan and batch. [s]"""
-    runs = [bench.compared(one).found for one in alike]
-    pairs = [run.request_s if clock == "wall" else run.idle_request_s for run in runs]
-    return statistics.median(pair.measured for pair in pairs)
 
 
 def picks_table(found: Sequence[Pick]) -> list[str]:
@@ -336,22 +371,26 @@ def picks_table(found: Sequence[Pick]) -> list[str]:
     return lines
 
 
-def sureness(bench: Bench, runs: Sequence[KeptRun]) -> list[str]:
-    """Residuals of a score's times and what they were measured on, as the stack's file has them:
-    by the wall where every rank has a core, else by CPU seconds put together."""
+def sureness(bench: Bench, runs: Sequence[KeptRun], *, by_wall: bool) -> list[str]:
+    """Residuals of a score's times, and what was measured, as a stack's file has them: by the wall
+    of plans with a core for each rank, or by CPU seconds put together."""
     fields, errors, settings = [], [], []
-    for kept in runs:
+    for alike in repeats_of(runs):
+        kept = alike[0]
         plan, asked = plan_of(kept.shape), bench.question(kept)
+        if by_wall and plan.chips > CORES:
+            continue
         settings.append(
             setting_of(plan, asked.graph, asked.topology, asked.workload, kept.batch_size)
         )
         if kept.sort == "fitted on":
             continue
-        for field, pair in time_pairs(bench.compared(kept).found, plan.chips <= CORES).items():
+        found = bench.least(alike) if by_wall else bench.compared(median_run(alike))
+        for field, pair in time_pairs(found.found, by_wall).items():
             fields.append(field)
-            errors.append(np.log(pair[0] / pair[1]))
-    found = residuals_of(fields, np.array(errors))
-    rounded = [one.replace(half_width=float(f"{one.half_width:.3g}")) for one in found]
+            errors.append(math.log(pair[0] / pair[1]))
+    widths = residuals_of(fields, np.array(errors))
+    rounded = [one.replace(half_width=float(f"{one.half_width:.3g}")) for one in widths]
     return intervals_toml(rounded, (), covers_of(settings))
 
 
@@ -360,7 +399,9 @@ def time_pairs(found: PlanRun, by_wall: bool) -> dict[str, tuple[float, float]]:
     first = found.ttft_s if by_wall else found.idle_ttft_s
     whole = found.request_s if by_wall else found.idle_request_s
     rounds = OUTPUT_TOKENS - 1
-    each = [(getattr(whole, one) - getattr(first, one)) / rounds for one in ("predicted", "measured")]
+    each = [
+        (getattr(whole, one) - getattr(first, one)) / rounds for one in ("predicted", "measured")
+    ]
     return {
         "ttft_s": (first.predicted, first.measured),
         "tpot_s": (each[0], each[1]),
@@ -369,13 +410,13 @@ def time_pairs(found: PlanRun, by_wall: bool) -> dict[str, tuple[float, float]]:
 
 
 def main(given: Sequence[str] | None = None) -> None:
-    """Run what is missing; then fit, search, run what was picked, and print."""
+    """Run what is missing and what is picked; print what came of it, and figures of a fit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path, help="a config.json")
     parser.add_argument("--machine", type=Path, required=True)
     parser.add_argument("--rows", type=Path, default=Path("running.csv"))
     parser.add_argument("--repeats", type=int, default=1, help="of plans with a core for each rank")
-    parser.add_argument("--fit", action="store_true", help="fit the stack's figures first")
+    parser.add_argument("--fit", action="store_true", help="print figures that suit better")
     asked = parser.parse_args(given)
     bench = Bench(asked.model, asked.machine, asked.rows)
     if "num_local_experts" in bench.config or "num_experts" in bench.config:
@@ -385,22 +426,16 @@ def main(given: Sequence[str] | None = None) -> None:
     wanted = list(cases(bench))
     bench.run([one for one in wanted if plan_of(one.shape).chips <= CORES], asked.repeats)
     bench.run(wanted)
-    topology = bench.topology
     if asked.fit:
-        topology = fitted(bench, [one for one in bench.known() if one.sort == "fitted on"])
-        print(figures_of(topology))
-    bench.run(searches(bench, topology), asked.repeats)
-    told(bench, topology)
-
-
-def told(bench: Bench, topology: Topology) -> None:
-    """Print what the table says."""
+        for machine in fitted(bench, [one for one in bench.known() if one.sort == "fitted on"]):
+            print(figures_of(machine))
+    bench.run(searches(bench), asked.repeats)
     runs = bench.known()
     held = [median_run(alike) for alike in repeats_of(runs) if alike[0].sort != "fitted on"]
-    print("\n".join(summary([bench.compared(one, topology) for one in held])))
-    for clock in ("wall", "cpu"):
-        print("\n".join(picks_table(picks(bench, topology, runs, clock))))
-    print("\n".join(sureness(bench, [median_run(alike) for alike in repeats_of(runs)])))
+    lines = [*summary([bench.compared(one) for one in held]), *picks_table(picks(bench, runs))]
+    for by_wall in (True, False):
+        lines += sureness(bench, runs, by_wall=by_wall)
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -80,6 +80,8 @@ def errors(run, kept, *stack):
 
 def test_the_price_of_the_run_moves_to_what_it_took(run, here):
     before = errors(run, "run.json")
-    assert run("calibrate", "run.json", "--software", "torch-gloo", "--out", "mine.toml").status == 0
+    assert (
+        run("calibrate", "run.json", "--software", "torch-gloo", "--out", "mine.toml").status == 0
+    )
     after = errors(run, "run.json", "--software", "mine.toml")
     assert sum(after) < 0.8 * sum(before)

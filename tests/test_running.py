@@ -80,7 +80,7 @@ def test_figures_of_another_stack_are_found_again(bench):
     software = bench.topology.software.replace(step_overhead_s=4e-3, kernel_overhead_s=60e-6)
     other = bench.topology.replace(software=software)
     rows = [ran(bench, case, other) for case in cases(bench) if case.sort == "fitted on"]
-    found = fitted(bench, rows).software
+    found = fitted(bench, rows).by_work.software
     assert found.step_overhead_s == pytest.approx(4e-3, rel=0.1)
     assert found.kernel_overhead_s == pytest.approx(60e-6, rel=0.1)
     lines = summary([bench.compared(one, other) for one in rows])
@@ -103,7 +103,7 @@ def test_a_pick_stands_beside_the_fastest_that_ran(bench):
         if case.sort == "held out" and plan_of(case.shape).chips <= 2:
             late = 0.5 if kind_of(case.shape) == "PP 2" else 1.0
             runs += [ran(bench, case, bench.topology, late * turn) for turn in (1.0, 9.0, 1.0)]
-    found = picks(bench, bench.topology, runs, "cpu")
+    found = picks(bench, runs)
     assert len(found) == 12
     for pick in found:
         assert pick.seconds_s >= pick.best_s
@@ -120,7 +120,7 @@ def test_how_sure_a_stack_is_follows_from_what_was_left_out(bench):
         for case in cases(bench)
         if kind_of(case.shape) == "TP 1"
     ]
-    lines = sureness(bench, runs)
+    lines = sureness(bench, runs, by_wall=False)
     widths = dict(line.split(" = ") for line in lines if line.startswith(("ttft", "tpot", "req")))
     # ln 1.2: all of them are off by as much.
     assert {float(width) for width in widths.values()} == {0.182}

@@ -197,6 +197,11 @@ def _about(one: Benchmark, ran: Ran, path: Path) -> dict[str, Any]:
         chips *= degrees.get(name, 1)
     launch = ran.launch
     engine = launch.engine if launch else _stack_named(one.engine)
+    if one.clock == "cpu" and ran.software not in ("", engine):
+        raise InputError(
+            f"{path} counts CPU seconds, which {engine} prices and {ran.software} does not; say"
+            f" --software {engine}, or run the plan again with --clock wall"
+        )
     return {
         "model": model,
         "topology": _machine_of(ran, path, own),

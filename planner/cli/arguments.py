@@ -554,5 +554,3 @@ def scope_of(given: str | None) -> PowerScope | None:
     if given is None:
         return None
     return cast(PowerScope, one_of("--power-scope", given, "chip", "system", "facility"))
-
-

@@ -31,15 +31,25 @@ from planner.readers.plan_file import read_plan
 from planner.readers.run_file import Clock, is_run, run_in
 from planner.report.plans import plan_line
 from planner.report.text import aligned
-from planner.running.comparing import Pair, PlanRun, Question, job_for, run_plan
+from planner.running.comparing import (
+    STACK,
+    WORK_STACK,
+    Pair,
+    PlanRun,
+    Question,
+    job_for,
+    run_plan,
+)
 from planner.running.cores import (
+    busy_cores,
     cores_at_hand,
     machine_of_cores,
     measured_core,
     memory_at_hand_bytes,
+    remarks_on,
 )
 from planner.running.launching import Ranks, check_extra
-from planner.running.saving import STACK, check_clock, saved_run, stages_csv
+from planner.running.saving import clock_for, saved_run, stages_csv
 from planner.space.degrees import uniform_plan
 from planner.workload import Workload
 
@@ -58,11 +68,11 @@ Save = Annotated[
     ),
 ]
 ClockOf = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--clock",
-        help="Of the times in that file: cpu (CPU seconds, put together as on an idle machine with"
-        " a core for each rank) or wall.",
+        help="Of the times in that file: wall, for idle machines, or cpu (CPU seconds, put together"
+        " as ranks with a core each would take them); default: wall where each has one.",
     ),
 ]
 RanksOf = Annotated[
@@ -89,7 +99,7 @@ def run_here(
     seed: Seed = 0,
     software: Stack = None,
     save: Save = None,
-    clock: ClockOf = "cpu",
+    clock: ClockOf = None,
     format: Shape = "table",
 ) -> None:
     """Carry a plan out on processes of this machine, with random weights, and show what it took
@@ -97,7 +107,8 @@ def run_here(
     check_writable(save, "--save")
     if save is not None and save.suffix not in (".csv", ".json"):
         raise InputError(f"--save {shortened(save)} must end in .csv or .json")
-    counted = cast(Clock, one_of("--clock", clock, "cpu", "wall"))
+    if clock is not None:
+        one_of("--clock", clock, "cpu", "wall")
     check_extra()
     chosen = _chosen(plan, degrees)
     config = config_of(model)
@@ -117,12 +128,9 @@ def run_here(
     )
     asked = Question(graph, config, topology, workload)
     job = job_for(chosen, asked, seed=seed)
-    check_clock(counted, job.ranks, cores_at_hand())
-    if job.ranks > cores_at_hand():
-        complain(
-            f"{job.ranks} ranks share {cores_at_hand()} cores: CPU seconds and bytes still say"
-            " what they should, times by the wall do not"
-        )
+    counted = clock_for(cast(Clock | None, clock), job.ranks, cores_at_hand())
+    for remark in remarks_on(job.ranks, cores_at_hand(), busy_cores()):
+        complain(remark)
     with Ranks() as ranks:
         found = run_plan(chosen, asked, ranks, seed=seed)
     if save is not None:
@@ -167,7 +175,7 @@ def _machine(machine: Path | None, ranks: int) -> dict[str, Any]:
 def _topology(fields: dict[str, Any], machine: Path | None, software: str | None) -> Topology:
     """That machine, priced by its own stack or by one that was calibrated."""
     topology = catalogue.described_topology(fields, software=software)
-    if topology.software.name != STACK:
+    if topology.software.name not in (STACK, WORK_STACK):
         given = f"--machine {shortened(machine)}" if software is None else f"--software {software}"
         raise InputError(
             f"{given} is of {topology.software.name}; the runner is priced as {STACK}, so give a"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from planner.catalogue import load_software
 from planner.errors import InputError
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
@@ -15,6 +16,12 @@ from planner.running.launching import Ranks
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.workload import Workload
+
+
+STACK = "torch-gloo"
+"""What runs are priced as: seconds by the wall."""
+WORK_STACK = "torch-gloo-cpu"
+"""The same by CPU seconds, in which ranks that wait for each other cost nothing."""
 
 
 class Pair(Record):
@@ -105,6 +112,8 @@ class Prediction(NamedTuple):
     """A plan priced, and the passes that it was priced for."""
 
     score: Score
+    work: Score
+    """By CPU seconds."""
     schedule: Schedule
 
     @property
@@ -133,9 +142,9 @@ class Prediction(NamedTuple):
     def cpu_s(self, stage: int) -> tuple[float, float]:
         """Of each rank of a stage, for prompts and for later tokens, what it hands on included.
         [s]"""
-        priced = self.score.stages[stage]
-        prompt_hop = self.score.prefill_breakdown[stage].hop_s
-        hop = self.score.breakdown[stage].hop_s
+        priced = self.work.stages[stage]
+        prompt_hop = self.work.prefill_breakdown[stage].hop_s
+        hop = self.work.breakdown[stage].hop_s
         prompts = self.prompt_passes * priced.prefill_s + prompt_hop
         return prompts, self.decode_passes * (priced.decode_s + hop)
 
@@ -164,6 +173,7 @@ def predicted(plan: Plan, asked: Question) -> Prediction:
     if workload.batch_size is None:
         raise InputError("batch_size: a run needs a number of sequences; give --batch")
     score = score_plan(plan, asked.graph, asked.topology, workload)
+    work = score_plan(plan, asked.graph, by_work(asked.topology), workload)
     schedule = scheduled(
         workload,
         asked.topology.software,
@@ -176,7 +186,16 @@ def predicted(plan: Plan, asked: Question) -> Prediction:
             f"--prompt: the runner takes prompts whole, and a pass at most"
             f" {asked.topology.software.prefill_chunk_tokens} tokens; ask for fewer"
         )
-    return Prediction(score, schedule)
+    return Prediction(score, work, schedule)
+
+
+def by_work(topology: Topology) -> Topology:
+    """The machine with collectives priced at what they make ranks work, however long these wait."""
+    software = topology.software
+    if software.name != STACK:
+        return topology
+    collectives = load_software(WORK_STACK).collectives
+    return topology.replace(software=software.replace(collectives=collectives))
 
 
 def job_for(plan: Plan, asked: Question, *, seed: int = 0) -> Job:
@@ -216,8 +235,8 @@ def compared(plan: Plan, asked: Question, reports: Sequence[RankReport]) -> Plan
         token_bytes=sum(one.token_bytes + other.token_bytes for one, other in phases),
         ttft_s=_pair(priced.score.ttft_s, first_s),
         request_s=_pair(priced.score.request_s, whole_s),
-        idle_ttft_s=_pair(priced.score.ttft_s, idle_first_s),
-        idle_request_s=_pair(priced.score.request_s, idle_whole_s),
+        idle_ttft_s=_pair(priced.work.ttft_s, idle_first_s),
+        idle_request_s=_pair(priced.work.request_s, idle_whole_s),
         tokens=tokens_of(reports),
     )
 

@@ -23,6 +23,8 @@ FEW_ROWS = 4
 """With which products wait for memory alone; one row runs a slower kernel."""
 MOST_REPEATS = 1000
 LOOPBACK = "2 GB/s"
+IDLE_CORES = 0.5
+"""What an idle machine may be seen to work beside."""
 
 
 class Core(NamedTuple):
@@ -69,6 +71,27 @@ def cores_at_hand() -> int:
     """That this process may run on."""
     allowed = getattr(os, "sched_getaffinity", None)
     return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
+
+
+def busy_cores() -> float:
+    """Of this machine, over the last minute; none where nobody counts."""
+    ask = getattr(os, "getloadavg", None)
+    return float(ask()[0]) if ask is not None else 0.0
+
+
+def remarks_on(ranks: int, cores: int, busy: float) -> list[str]:
+    """What makes times by the wall longer than a plan's own."""
+    if ranks > cores:
+        return [
+            f"{ranks} ranks share {cores} cores: CPU seconds and bytes still say what they should,"
+            " times by the wall do not"
+        ]
+    if busy + ranks > cores + IDLE_CORES:
+        return [
+            f"other work keeps {busy:.1f} of {cores} cores busy: times by the wall will be too"
+            " long; wait, or use --clock cpu"
+        ]
+    return []
 
 
 def memory_at_hand_bytes() -> float:

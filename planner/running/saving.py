@@ -10,22 +10,24 @@ from planner.detection.origins import today
 from planner.errors import InputError
 from planner.plan import Plan
 from planner.readers.run_file import Clock, SavedRun
-from planner.running.comparing import PlanRun, Question
+from planner.running.comparing import STACK, PlanRun, Question
 from planner.running.launching import NEEDED
 
 FIGURES = ("prefill_cpu_s", "decode_cpu_s", "weight_bytes", "cache_bytes")
 PACKAGE = "spread-planner"
-STACK = "torch-gloo"
-"""What runs are priced as."""
 
 
-def check_clock(clock: Clock, ranks: int, cores: int) -> None:
-    """An InputError where seconds by the wall would say nothing."""
+def clock_for(clock: Clock | None, ranks: int, cores: int) -> Clock:
+    """By what a run is timed: the wall's clock where every rank has a core, unless something else
+    is asked for; an InputError where seconds by the wall would say nothing."""
+    if clock is None:
+        return "wall" if ranks <= cores else "cpu"
     if clock == "wall" and ranks > cores:
         raise InputError(
             f"--clock wall: {ranks} ranks share {cores} cores, so that seconds by the wall say"
             " nothing of the plan; use --clock cpu, or a plan of fewer ranks"
         )
+    return clock
 
 
 def saved_run(

@@ -52,7 +52,9 @@ def test_a_command_is_an_option_or_lies_beside_the_result(run, result, tmp_path)
     command = "vllm serve meta-llama/Llama-3.1-8B -tp 4"
     run("calibrate", result, *ON, "--command", command, "--to-csv", table)
     assert {row.tensor_parallel for row in read_measurements(table)} == {4}
-    (tmp_path / "run.json.command").write_text("python -m sglang.launch_server --model-path x --tp 2")
+    (tmp_path / "run.json.command").write_text(
+        "python -m sglang.launch_server --model-path x --tp 2"
+    )
     run("calibrate", result, *ON, "--model", "llama-3.1-8b", "--to-csv", table)
     rows = read_measurements(table)
     assert {(row.software, row.tensor_parallel) for row in rows} == {("sglang", 2)}
@@ -72,7 +74,10 @@ def test_rows_of_other_software_are_left_out_and_told(run, result, tmp_path):
     [
         (("{result}", "--out", "{out}"), "does not say what it was measured on; say --machine"),
         (("{result}", *ON, "--out", "{out}", "--to-csv", "{out}"), "give each a file of its own"),
-        (("{result}", *ON, "--model", "lama", "--out", "{out}"), "lama is no model of the catalogue"),
+        (
+            ("{result}", *ON, "--model", "lama", "--out", "{out}"),
+            "lama is no model of the catalogue",
+        ),
         (("{result}", "--machine", "hgx-h", "--out", "{out}"), "no row that can be predicted: "),
         (("{csv}", *ON, "--out", "{out}"), "--machine is about results of tools"),
         (("{csv}", "--software", "sglang", "--out", "{out}"), "has no row of sglang"),
@@ -110,7 +115,9 @@ def saved(tmp_path):
 
 def test_a_run_of_ours_needs_no_option(run, saved, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    answer = run("calibrate", saved.name, "--out", "mine.toml", "--to-csv", "rows.csv", "--format", "json")
+    answer = run(
+        "calibrate", saved.name, "--out", "mine.toml", "--to-csv", "rows.csv", "--format", "json"
+    )
     assert answer.status == 0, answer.err
     assert [one["part"] for one in answer.fields["factors"]] == ["launches", "chips"]
     assert answer.fields["median_after"] < answer.fields["median_before"]

@@ -7,8 +7,8 @@ import pytest
 
 import planner as pl
 from planner.cli import running as module
-from planner.running.cores import Core
 from planner.readers.run_file import read_run
+from planner.running.cores import Core
 from planner.running.jobs import PhaseReport, RankReport
 from planner.running.launching import RunError
 from tests.running.models import config_of, cut_plan

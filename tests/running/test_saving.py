@@ -70,8 +70,8 @@ def test_the_loop_closes_on_ranks_of_this_machine(run, tmp_path, monkeypatch):
     wide = {"hidden_size": 512, "intermediate_size": 1408, "head_dim": 64, "vocab_size": 2048}
     (tmp_path / "config.json").write_text(json.dumps(config_of(**wide)), encoding="utf-8")
     load = ("--batch", 4, "--prompt", 64, "--output", 8)
-    asked = ("config.json", "here.toml", *load, "--weights", "fp32", "--kv", "fp32")
-    planned = (*asked, "--arrivals", "together", "--minimize", "request_s")
+    question = ("config.json", "here.toml", *load, "--weights", "fp32", "--kv", "fp32")
+    planned = (*question, "--arrivals", "together", "--minimize", "request_s")
 
     def done(*words):
         answer = run(*words)
@@ -89,7 +89,7 @@ def test_the_loop_closes_on_ranks_of_this_machine(run, tmp_path, monkeypatch):
     off = []
     for stack in ((), ("--software", "mine.toml")):
         arrivals = ("--arrivals", "together", "--format", "json")
-        told = done("score", *asked, *arrivals, "--plan", "plan.json", *stack)
+        told = done("score", *question, *arrivals, "--plan", "plan.json", *stack)
         score = told.fields["score"]
         errors = [abs(math.log(score[name] / took[name])) for name in ("ttft_s", "tpot_s")]
         off.append(sum(errors))

@@ -9,6 +9,8 @@ from planner.readers.benchmarks.measured import Benchmark, Spread
 from planner.readers.run_file import run_in
 
 FORMAT = "planner run JSON"
+PRICED_AS = {"wall": "torch-gloo", "cpu": "torch-gloo-cpu"}
+"""The stack whose seconds are those of a clock."""
 
 
 def read_planner_run(fields: Mapping[str, Any], path: Path) -> Benchmark:
@@ -18,7 +20,7 @@ def read_planner_run(fields: Mapping[str, Any], path: Path) -> Benchmark:
         tool="planner run",
         version=f"{run.planner} ({run.engine})",
         date=run.date,
-        engine="torch-gloo",
+        engine=PRICED_AS[run.clock],
         load="together",
         requests=run.workload.batch_size,
         prompt_tokens=run.workload.prompt_tokens,
