@@ -46,6 +46,7 @@ HELD_OUT = (
     (1, 32), (16, 64), (4, 128), (1, 512), (8, 32), (2, 256),
     (1, 128), (16, 32), (4, 32), (8, 128), (2, 64), (4, 64),
 )  # fmt: skip
+MIXTURE_FITTED_ON = ((2, 96),)
 MIXTURE = ((1, 64), (4, 64), (8, 32))
 """What a mixture of experts is asked."""
 FITTED = (
@@ -174,14 +175,15 @@ def mixture_cases(bench: Bench) -> Iterator[KeptRun]:
     """What is run of a mixture of experts."""
     layers = bench.config["num_hidden_layers"]
     half = layers // 2
-    for batch, prompt in MIXTURE:
+    for batch, prompt in (*MIXTURE_FITTED_ON, *MIXTURE):
+        sort = "fitted on" if (batch, prompt) in MIXTURE_FITTED_ON else "held out"
         for shape in (
             Shape((layers,)),
             Shape((layers,), tensor=2),
             Shape((layers,), tensor=2, expert=2),
             Shape((half, layers - half), micro_batches=min(2, batch)),
         ):
-            yield bench.case("held out", shape, batch, prompt)
+            yield bench.case(sort, shape, batch, prompt)
 
 
 class Fitted(NamedTuple):

@@ -271,6 +271,8 @@ def _model_of(name: str, path: Path) -> tuple[str, ModelGraph]:
     try:
         known = known_model(name)
     except InputError as error:
+        if name == str(path):
+            raise
         raise InputError(f"{path}: {error}") from None
     return known, catalogue.load_model(known)
 

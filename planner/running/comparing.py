@@ -17,7 +17,6 @@ from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.workload import Workload
 
-
 STACK = "torch-gloo"
 """What runs are priced as: seconds by the wall."""
 WORK_STACK = "torch-gloo-cpu"

@@ -21,6 +21,9 @@ DEVIATION = 0.02
 was."""
 
 
+TILE = 8
+"""Tokens that an expert takes at once: oneDNN makes a kernel for each number of rows that it meets,
+which takes longer than many products."""
 DRAWN = 1_048_583
 """Random numbers that all parameters are made of: a prime, so that no rows are alike."""
 
@@ -81,6 +84,8 @@ class LoadedStage:
         self.config = model.config
         self.fields = model.config.to_dict()
         decoders = range(part.first_decoder, part.first_decoder + part.decoders)
+        self.routes = False
+        """Whether tokens choose among experts."""
         self.layers = [self._layer(model, number) for number in decoders]
         self.cache_argument = cache_argument(self.layers)
         self.rotary = type(model.model.rotary_emb)(config=model.config)
@@ -146,6 +151,7 @@ class LoadedStage:
             name: [packed(self.torch, rows, None) for rows in experts._parameters.pop(name)]
             for name in ("gate_up_proj", "down_proj")
         }
+        self.routes = True
         experts.forward = routed(self.torch, products, experts.act_fn, own)
 
     def _cache(self, job: Job, decoders: list[int]) -> Cache:
@@ -215,9 +221,11 @@ def routed(torch: Any, products: Mapping[str, Any], activate: Any, own: slice) -
             if not own.start <= number < own.stop:
                 continue
             rows, places = torch.where(chosen == number)
+            tiles = torch.zeros(-(-len(rows) // TILE) * TILE, states.shape[-1])
+            tiles[: len(rows)] = states[rows]
             expert = number - own.start
-            gate, up = products["gate_up_proj"][expert](states[rows]).chunk(2, dim=-1)
-            made = products["down_proj"][expert](activate(gate) * up)
+            gate, up = products["gate_up_proj"][expert](tiles).chunk(2, dim=-1)
+            made = products["down_proj"][expert](activate(gate) * up)[: len(rows)]
             found.index_add_(0, rows, made * weights[rows, places, None])
         return found
 

@@ -177,7 +177,7 @@ def test_a_run_points_at_its_own_file(saved):
     first, later = made.rows
     assert [(row.field, row.value) for row in made.rows] == [("ttft_s", 0.25), ("tpot_s", 0.0625)]
     assert {later.model, later.topology, later.plan_file} == {str(saved)}
-    assert (later.software, later.chips, later.batch_size) == ("torch-gloo", 2, 6)
+    assert (later.software, later.chips, later.batch_size) == ("torch-gloo-cpu", 2, 6)
     assert (later.weight_dtype, later.arrivals) == ("fp32", "together")
     assert made.remarks[0].endswith("put together as an idle machine would take them")
     cases, refused = cases_of([first, later])
@@ -191,6 +191,15 @@ def test_what_options_say_goes_before_the_run_too(saved):
     assert (row.plan_file, row.tensor_parallel, row.topology) == ("", 2, str(saved))
     (row, _) = measurements_of(measured, Ran(machine="hgx-h100", chips=4), saved).rows
     assert (row.topology, row.chips, row.plan_file) == ("hgx-h100", 4, str(saved))
+
+
+def test_cpu_seconds_are_of_the_stack_that_counts_them(saved):
+    measured = read_benchmarks(saved)
+    with pytest.raises(pl.InputError, match="say --software torch-gloo-cpu, or run the plan again"):
+        measurements_of(measured, Ran(software="torch-gloo"), saved)
+    wall = Measured((measured.benchmarks[0].replace(clock="wall", engine="torch-gloo"),))
+    made = measurements_of(wall, Ran(software="torch-gloo"), saved)
+    assert (made.rows[0].software, made.remarks) == ("torch-gloo", ())
 
 
 def test_a_machine_is_needed_where_the_file_has_none():

@@ -132,8 +132,8 @@ def test_a_run_of_ours_needs_no_option(run, saved, tmp_path, monkeypatch):
     [
         ({"planner_run": 9}, "is of version 9 of what `planner run --save` writes"),
         ({"clock": "sundial"}, "clock"),
-        ({"config": {"model_type": "no such"}}, "no such"),
-        ({"machine": {"name": "here"}}, "not"),
+        ({"config": {"model_type": "no such"}}, "it has no num_hidden_layers"),
+        ({"machine": {"name": "here"}, "clock": "wall"}, "no row that can be predicted: "),
     ],
 )
 def test_a_run_that_cannot_be_read_leaves_no_file(run, saved, tmp_path, changes, words):

@@ -30,6 +30,7 @@ def measured(monkeypatch):
     monkeypatch.setattr(module, "measured_core", lambda repeats: CORE)
     monkeypatch.setattr(module, "check_extra", lambda: None)
     monkeypatch.setattr(module, "cores_at_hand", lambda: 2)
+    monkeypatch.setattr(module, "busy_cores", lambda: 0.0)
 
 
 class NoRanks:
@@ -85,7 +86,7 @@ def test_what_a_run_took_stands_beside_its_price(run, ranks, model, tmp_path):
     assert told["tokens"] == [[1, 2]]
     kept = read_run(whole)
     assert {**kept.run, "tokens": told["tokens"]} == told
-    assert (kept.clock, kept.workload.batch_size, kept.request_s) == ("cpu", 2, 2.0)
+    assert (kept.clock, kept.workload.batch_size, kept.request_s) == ("wall", 2, 4.0)
 
 
 def test_a_run_that_was_kept_is_run_again_from_its_file(run, ranks, model, tmp_path):
@@ -102,6 +103,7 @@ def test_a_run_that_was_kept_is_run_again_from_its_file(run, ranks, model, tmp_p
     assert read_run(again).replace(run={}) == read_run(kept).replace(run={})
 
 
+@pytest.mark.slow
 def test_a_stack_that_was_calibrated_on_a_run_prices_the_next(run, ranks, model, tmp_path):
     kept, mine = tmp_path / "run.json", tmp_path / "mine.toml"
     run("run", model, "--batch", "2", "--output", "5", "--save", str(kept))
@@ -134,6 +136,12 @@ def test_more_ranks_than_cores_are_warned_of(run, ranks, model):
     done = run("run", model, "--pipeline", "4", "--batch", "4")
     assert done.status == 0
     assert "4 ranks share 2 cores" in done.err
+
+
+def test_other_work_on_the_machine_is_warned_of(run, ranks, model, monkeypatch):
+    assert "other work" not in run("run", model, "--batch", "2").err
+    monkeypatch.setattr(module, "busy_cores", lambda: 1.8)
+    assert "other work keeps 1.8 of 2 cores busy" in run("run", model, "--batch", "2").err
 
 
 def test_a_plan_of_a_file_is_run(run, ranks, model, tmp_path):

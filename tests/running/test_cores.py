@@ -35,6 +35,14 @@ def test_rates_are_amounts_by_the_clock(monkeypatch):
         measured_core(0)
 
 
+def test_what_lengthens_times_by_the_wall_is_told():
+    assert cores.remarks_on(2, 2, 0.1) == []
+    assert cores.remarks_on(1, 2, 1.2) == []
+    assert "keeps 1.2 of 2 cores busy" in cores.remarks_on(2, 2, 1.2)[0]
+    assert "3 ranks share 2 cores" in cores.remarks_on(3, 2, 0.0)[0]
+    assert cores.busy_cores() >= 0.0
+
+
 def test_this_machine_has_cores_and_memory():
     assert cores.cores_at_hand() >= 1
     assert cores.memory_at_hand_bytes() > 1e8
