@@ -373,6 +373,28 @@ def picks_table(found: Sequence[Pick]) -> list[str]:
     return lines
 
 
+def wall_summary(bench: Bench, runs: Sequence[KeptRun]) -> list[str]:
+    """How far times by the wall lie off, of plans that were held out with a core for each rank."""
+    names = ("ttft_s", "tpot_s", "request_s")
+    found: dict[str, list[dict[str, tuple[float, float]]]] = {}
+    for alike in repeats_of(runs):
+        shape = alike[0].shape
+        if alike[0].sort != "fitted on" and plan_of(shape).chips <= CORES:
+            times = time_pairs(bench.least(alike).found, by_wall=True)
+            found.setdefault(kind_of(shape), []).append(times)
+    found["all"] = [times for kind in found.values() for times in kind]
+    lines = ["| plans | runs | first token | later tokens | whole request | within 15 % |"]
+    lines.append("|---|---|---|---|---|---|")
+    for kind, those in found.items():
+        errors = {
+            name: [abs(times[name][0] / times[name][1] - 1) for times in those] for name in names
+        }
+        medians = " | ".join(f"{statistics.median(errors[name]):.1%}" for name in names)
+        within = statistics.mean(error <= 0.15 for error in errors["request_s"])
+        lines.append(f"| {kind} | {len(those)} | {medians} | {within:.0%} |")
+    return lines
+
+
 def sureness(bench: Bench, runs: Sequence[KeptRun], *, by_wall: bool) -> list[str]:
     """Residuals of a score's times, and what was measured, as a stack's file has them: by the wall
     of plans with a core for each rank, or by CPU seconds put together."""
@@ -434,7 +456,8 @@ def main(given: Sequence[str] | None = None) -> None:
     bench.run(searches(bench), asked.repeats)
     runs = bench.known()
     held = [median_run(alike) for alike in repeats_of(runs) if alike[0].sort != "fitted on"]
-    lines = [*summary([bench.compared(one) for one in held]), *picks_table(picks(bench, runs))]
+    lines = summary([bench.compared(one) for one in held])
+    lines += [*wall_summary(bench, runs), *picks_table(picks(bench, runs))]
     for by_wall in (True, False):
         lines += sureness(bench, runs, by_wall=by_wall)
     print("\n".join(lines))

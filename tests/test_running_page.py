@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.running import Bench, picks, picks_table, summary, sureness
+from benchmarks.running import Bench, picks, picks_table, summary, sureness, wall_summary
 from planner import catalogue
 from planner.calibration.runs import FOLDER, RUNS, median_run, repeats_of
 from planner.catalogue import load_software
@@ -25,6 +25,12 @@ def test_the_errors_are_those_of_plans_that_were_held_out(model):
     held = [median_run(alike) for alike in repeats_of(bench.known())]
     lines = summary([bench.compared(one) for one in held if one.sort != "fitted on"])
     assert "\n".join(lines) in PAGE
+
+
+@pytest.mark.slow
+def test_times_by_the_wall_are_as_far_off_as_the_page_says():
+    bench = bench_of("dense")
+    assert "\n".join(wall_summary(bench, bench.known())) in PAGE
 
 
 @pytest.mark.slow

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from planner.catalogue import load_model, load_topology
+from planner.machines.topology import Topology
+from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
 from planner.readers.files import parsed_json, read_rows, read_text
 from planner.running.comparing import PlanRun, Question, compared
-from planner.running.jobs import PhaseReport, RankReport
+from planner.running.jobs import Config, PhaseReport, RankReport
 from planner.workload import Workload
 
 RUNS = Path(__file__).parent / "runs.csv"
@@ -179,7 +181,7 @@ def asked_by(run: KeptRun, software: str | None = None) -> Question:
 
 
 @lru_cache
-def _nouns(model: str, machine: str, software: str | None) -> tuple[Any, ...]:
+def _nouns(model: str, machine: str, software: str | None) -> tuple[ModelGraph, Config, Topology]:
     path = FOLDER / f"{model}.json"
     graph = load_model(path, weight_dtype="fp32", kv_dtype="fp32")
     config = parsed_json(read_text(path, "a config"), path)
