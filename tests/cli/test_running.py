@@ -194,6 +194,8 @@ def test_a_plan_for_other_chips_is_refused(run, ranks, model, tmp_path):
     assert not kept.exists()
 
 
-def test_without_pytorch_one_sentence_says_what_to_install(run, model, monkeypatch):
+def test_without_pytorch_one_sentence_says_what_to_install(run, model, monkeypatch, tmp_path):
     monkeypatch.setattr("planner.running.launching.NEEDED", ("there_is_no_such_package",))
-    assert "install the extra 'run'" in refused(run("run", model), 2)
+    kept = tmp_path / "run.json"
+    assert "install the extra 'run'" in refused(run("run", model, "--save", kept), 2)
+    assert not kept.exists()
