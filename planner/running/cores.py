@@ -8,6 +8,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from planner.detection.origins import Fields, figure, today
@@ -23,6 +24,8 @@ FEW_ROWS = 4
 """With which products wait for memory alone; one row runs a slower kernel."""
 MOST_REPEATS = 1000
 LOOPBACK = "2 GB/s"
+STATISTICS = Path("/proc/stat")
+LOOK_S = 0.5
 IDLE_CORES = 0.5
 """What an idle machine may be seen to work beside."""
 
@@ -73,10 +76,26 @@ def cores_at_hand() -> int:
     return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
-def busy_cores() -> float:
-    """Of this machine, over the last minute; none where nobody counts."""
-    ask = getattr(os, "getloadavg", None)
-    return float(ask()[0]) if ask is not None else 0.0
+def busy_cores(
+    ticks: Callable[[], tuple[float, float]] | None = None,
+    wait: Callable[[float], None] = time.sleep,
+) -> float:
+    """Cores that other work keeps busy while we wait for a moment; none where nobody counts."""
+    ticks = ticks or _ticks
+    before = ticks()
+    wait(LOOK_S)
+    idle, whole = (after - first for after, first in zip(ticks(), before, strict=True))
+    return (1 - idle / whole) * (os.cpu_count() or 1) if whole > 0 else 0.0
+
+
+def _ticks() -> tuple[float, float]:
+    """Of all cores since the start, idle and all, as Linux counts them."""
+    try:
+        counted = STATISTICS.read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
+    except OSError:
+        return 0.0, 0.0
+    ticks = [float(one) for one in counted[:8]]
+    return sum(ticks[3:5]), sum(ticks)
 
 
 def remarks_on(ranks: int, cores: int, busy: float) -> list[str]:
