@@ -47,11 +47,13 @@ bench: $(VENV)/.installed
 matrix:
 	$(PYTHON) -m benchmarks.matrix
 
-# Not in CI: what runs plans on processes of this machine, with PyTorch in an environment of its own.
+# Not in CI: what runs plans on processes of this machine, with PyTorch in an environment of its own. Its build for CPUs will do:
+# where pip knows of one (a folder of wheels, PIP_EXTRA_INDEX_URL), that is the one taken.
 run-tests:
 	$(PYTHON) -m venv .venv-run
+	.venv-run/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	.venv-run/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,run]"
-	.venv-run/bin/python -m pytest -p no:nbmake -q tests/running tests/cli/test_running.py
+	.venv-run/bin/python -m pytest -p no:nbmake -q tests/running tests/cli/test_running.py tests/test_loop_page.py
 
 # Not in CI: small faults on purpose, and which of them the tests of the same room notice.
 mutants: $(VENV)/.installed

@@ -1,5 +1,5 @@
-"""Tests of the mirror of the benchmark of runs: its cases, its fit and what an idle machine would
-take."""
+"""Tests of the mirror of the benchmark of runs: its cases, its fit, its picks and how sure a stack
+is."""
 
 import json
 
@@ -7,17 +7,18 @@ import pytest
 
 from benchmarks.running import (
     Bench,
-    Case,
-    Ran,
-    alone_s,
     cases,
     fitted,
-    named,
-    stages_of,
-    table,
+    kind_of,
+    mixture_cases,
+    picks,
+    picks_table,
+    summary,
+    sureness,
 )
-from planner.catalogue import described_topology
-from planner.running.comparing import PlanRun, compared, predicted
+from planner.calibration.runs import Shape, plan_of
+from planner.detection.toml_writing import toml_text
+from planner.running.comparing import predicted
 from planner.running.cores import Core, machine_of_cores
 from planner.running.jobs import PhaseReport, RankReport
 from tests.running.models import config_of
@@ -25,75 +26,103 @@ from tests.running.models import config_of
 
 @pytest.fixture
 def bench(tmp_path):
-    model = tmp_path / "config.json"
+    model, machine = tmp_path / "dense.json", tmp_path / "machine.toml"
     model.write_text(json.dumps(config_of()))
-    machine = machine_of_cores(Core((1e11,), (1e10,)), "here", 4, 4e9, "a processor")
-    return Bench(model, described_topology(machine), tmp_path / "rows.jsonl")
+    fields = machine_of_cores(Core((1e11,), (1e10,)), "here", 4, 4e9, "a processor")
+    machine.write_text(toml_text(fields))
+    return Bench(model, machine, tmp_path / "rows.csv")
 
 
-def ran(bench, case, topology):
-    """Ranks that take what another stack's figures say."""
+def ran(bench, case, topology, late=1.0):
+    """Ranks that take what another stack's figures say, or so many times longer."""
     asked = bench.question(case, topology)
-    priced = predicted(case.plan, asked)
+    plan = plan_of(case.shape)
+    priced = predicted(plan, asked)
+    moved = [total / plan.chips for total in priced.moved_bytes(plan, asked.graph)]
     reports = []
-    for number, stage in enumerate(case.plan.stages):
-        prompts, later = priced.cpu_s(number)
-        held = priced.score.stages[number]
-        for _ in range(stage.tensor_parallel):
-            reports.append(
-                RankReport(
-                    stage=number,
-                    rank=len(reports),
-                    weight_bytes=held.weight_bytes,
-                    cache_bytes=held.kv_bytes,
-                    prefill=PhaseReport(cpu_s=prompts),
-                    decode=PhaseReport(cpu_s=later),
+    for replica in range(plan.replicas):
+        for number, stage in enumerate(plan.stages):
+            held = priced.score.stages[number]
+            phases = [
+                PhaseReport(cpu_s=late * cpu_s, wall_s=late * cpu_s, moved_bytes=each)
+                for cpu_s, each in zip(priced.cpu_s(number), moved, strict=True)
+            ]
+            for _ in range(stage.tensor_parallel):
+                reports.append(
+                    RankReport(
+                        stage=number,
+                        rank=len(reports),
+                        replica=replica,
+                        weight_bytes=held.weight_bytes,
+                        cache_bytes=held.kv_bytes,
+                        prefill=phases[0],
+                        decode=phases[1],
+                    )
                 )
-            )
-    return Ran(case, tuple(reports))
+    return case._replace(reports=tuple(reports))
 
 
-def test_cases_that_are_fitted_on_are_no_others():
-    every = list(cases(24))
-    fit = {case.key for case in every if case.sort == "fitted on"}
+def test_cases_that_are_fitted_on_are_no_others(bench):
+    bench.config["num_hidden_layers"] = 24
+    every = list(cases(bench))
+    fit = {case.question for case in every if case.sort == "fitted on"}
     held = [case for case in every if case.sort == "held out"]
     assert len(held) >= 24
-    together = {case.key for case in held} & fit
     # One model on one rank, and on two, are the same plans; another batch makes them others.
-    assert len(together) <= 2
-    assert {case.plan.chips for case in held} == {1, 2, 4}
+    assert len({case.question for case in held} & fit) <= 2
+    assert {plan_of(case.shape).chips for case in held} == {1, 2, 4}
+    assert {kind_of(case.shape) for case in held} == {"TP 1", "TP 2", "PP 2", "PP 4", "2 × TP 1"}
+    assert {kind_of(case.shape) for case in mixture_cases(bench)} >= {"EP 2", "PP 2"}
 
 
 @pytest.mark.slow
 def test_figures_of_another_stack_are_found_again(bench):
     software = bench.topology.software.replace(step_overhead_s=4e-3, kernel_overhead_s=60e-6)
     other = bench.topology.replace(software=software)
-    rows = [ran(bench, case, other) for case in cases(4) if case.sort == "fitted on"]
-    found = fitted(bench, rows).software
+    rows = [ran(bench, case, other) for case in cases(bench) if case.sort == "fitted on"]
+    found = fitted(bench, rows).by_work.software
     assert found.step_overhead_s == pytest.approx(4e-3, rel=0.1)
     assert found.kernel_overhead_s == pytest.approx(60e-6, rel=0.1)
-    lines = table(bench, other, rows)
-    assert "memory by 0.00% at most" in lines[-1]
-    assert "CPU seconds differ by 0.0%" in lines[-1]
+    lines = summary([bench.compared(one, other) for one in rows])
+    assert "Memory differs by 0.00% at most; bytes between ranks are equal in 9 of 9" in lines[-1]
+    assert lines[-3].startswith("| all | 9 | 15 | 0.0% | 0.0% | 0.0% |")
 
 
-def test_on_an_idle_machine_parts_overlap_as_passes_do(bench):
-    case = Case("held out", stages_of((2, 2), micro_batches=2), 4, 8)
-    phase = {"prefill": PhaseReport(cpu_s=6.0), "decode": PhaseReport(cpu_s=10.0)}
-    reports = [
-        RankReport(stage=number, rank=number, weight_bytes=1, cache_bytes=1, **phase)
-        for number in range(2)
+def test_a_table_of_runs_is_read_back(bench):
+    case = bench.case("picked", Shape((4,), tensor=2), 4, 8)
+    kept = ran(bench, case, bench.topology)
+    bench._keep(kept, 0)
+    bench._keep(kept, 1)
+    assert [one.question for one in bench.known()] == [case.question] * 2
+
+
+@pytest.mark.slow
+def test_a_pick_stands_beside_the_fastest_that_ran(bench):
+    runs = []
+    for case in cases(bench):
+        if case.sort == "held out" and plan_of(case.shape).chips <= 2:
+            late = 0.5 if kind_of(case.shape) == "PP 2" else 1.0
+            runs += [ran(bench, case, bench.topology, late * turn) for turn in (1.0, 9.0, 1.0)]
+    found = picks(bench, runs)
+    assert len(found) == 12
+    for pick in found:
+        assert pick.seconds_s >= pick.best_s
+        assert pick.slower == pytest.approx(pick.seconds_s / pick.best_s - 1)
+    # Two stages that take half of what they are priced at win wherever they do not sit idle.
+    assert any(kind_of(pick.best.shape) == "PP 2" for pick in found)
+    assert len(picks_table(found)) == 14
+
+
+@pytest.mark.slow
+def test_how_sure_a_stack_is_follows_from_what_was_left_out(bench):
+    runs = [
+        ran(bench, case, bench.topology, 1.2)
+        for case in cases(bench)
+        if kind_of(case.shape) == "TP 1"
     ]
-    found = compared(case.plan, bench.question(case), reports)
-    assert isinstance(found, PlanRun)
-    # Two passes of prompts, three seconds each on both stages; five rounds of two parts, one
-    # second each on both.
-    assert alone_s(found, case, prompt_passes=2) == pytest.approx(3 + 3 + 3 + 5 * 2)
-    assert named(case.plan) == "TP 1, 2+2, 2 micro-batches"
-
-
-def test_a_file_of_runs_is_read_back(bench):
-    case = Case("picked", stages_of((4,), tensor=2), 4, 8)
-    row = {**case._asdict(), "plan": case.plan.model_dump(mode="json"), "reports": []}
-    bench.rows.write_text(json.dumps(row) + "\n")
-    assert [one.case for one in bench.known()] == [case]
+    lines = sureness(bench, runs, by_wall=False)
+    widths = dict(line.split(" = ") for line in lines if line.startswith(("ttft", "tpot", "req")))
+    # ln 1.2: all of them are off by as much.
+    assert {float(width) for width in widths.values()} == {0.182}
+    assert 'architectures = ["core of a processor"]' in lines
+    assert "sequences = [1.0, 16.0]" in lines

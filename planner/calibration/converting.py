@@ -7,23 +7,21 @@ since they hang on how requests happened to come. All at once is one batch, whos
 timed as a whole.
 """
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from planner import catalogue
 from planner.calibration.measurements import Measurement
-from planner.errors import InputError, PlannerError, listed, nearest_names, shortened
+from planner.errors import InputError, listed
+from planner.launches.commands import read_command
 from planner.launches.launch import Launch
+from planner.launches.models import known_model
 from planner.models.graph import ModelGraph
 from planner.readers.benchmarks.measured import Benchmark, Measured, TimedCollective
 from planner.records import Record
 from planner.units import Count, Degree
 
-LaunchOf = Callable[[str], Launch]
-"""What reads a command."""
 DEGREES = (
     "tensor_parallel",
     "pipeline_parallel",
@@ -37,19 +35,13 @@ OWN_HEADS = ("mtp", "eagle", "eagle3")
 """Drafts that a row can state: by a small head of the model itself."""
 LIBRARIES = ("nccl", "nccl-pytorch")
 """Stacks of collectives alone: no engine is one."""
-VARIANT = re.compile(
-    r"[-_.]+(instruct|chat|it|hf|base|thinking|fp8|fp4|nvfp4|mxfp4|bf16|fp16|awq|gptq|int4|int8|w8a8|w4a16|gguf"
-    r"|dynamic|q\d\w*|\d{4}|v\d+(\.\d+)?)$"
-)
-"""Ends of names that say nothing of a model's shape."""
-MOST_ENDS = 6
 
 
 class Ran(Record):
     """What ran, as far as options and a command say; what they do not, a tool's file may."""
 
-    machine: str
-    """A name of the catalogue, or a file."""
+    machine: str = ""
+    """A name of the catalogue, or a file; "" where the tool's file says it itself."""
     software: str = ""
     model: str = ""
     chips: Count | None = None
@@ -85,15 +77,7 @@ class _Load(NamedTuple):
 
 def launch_of(command: str) -> Launch:
     """What a command starts, or one in a file, by the readers of engines' command lines."""
-    try:
-        commands = import_module("planner.launches.commands")
-    except ModuleNotFoundError:
-        raise InputError(
-            "commands of engines are not read by this version; say --model, --software and the"
-            " degrees, such as --tensor 8"
-        ) from None
-    launch: Launch = commands.read_command(command).launch
-    return launch
+    return read_command(command).launch
 
 
 def measurements_of(measured: Measured, ran: Ran, path: Path) -> Converted:
@@ -132,6 +116,8 @@ def _rows_of(one: Benchmark, ran: Ran, name: str, path: Path) -> Converted:
     remarks: tuple[str, ...] = ()
     if one.load == "rate" and one.ttft.middle_s:
         remarks = ("first tokens under a rate of requests are left out: they hang on bursts",)
+    if one.clock == "cpu":
+        remarks += ("its times are CPU seconds, put together as an idle machine would take them",)
     return Converted(tuple(rows), remarks)
 
 
@@ -140,6 +126,8 @@ def _load_of(one: Benchmark, ran: Ran, path: Path) -> _Load:
     whole = ("request_s", "tokens_per_s")
     if one.tool == "llama-bench":
         return _Load(1, "together", (*streamed, "request_s"))
+    if one.is_whole:
+        return _Load(one.requests, "together", (*streamed, "request_s"))
     if one.tool == "vllm bench throughput":
         return _Load(ran.batch_size, "steady", ("tokens_per_s",))
     if one.load == "rate":
@@ -191,7 +179,8 @@ def _worked_off(one: Benchmark, ran: Ran) -> float | None:
 def _about(one: Benchmark, ran: Ran, path: Path) -> dict[str, Any]:
     """What a row says of the model, the machine and the plan."""
     asked = ran.launch.model if ran.launch else ""
-    model, graph = _model_of(ran.model or asked or one.model, path)
+    own = str(path) if one.is_whole else ""
+    model, graph = _model_of(ran.model or asked or own or one.model, path)
     lengths = {
         "prompt_tokens": ran.prompt_tokens or round(one.prompt_tokens or 0),
         "output_tokens": ran.output_tokens or round(one.output_tokens or 0),
@@ -208,10 +197,15 @@ def _about(one: Benchmark, ran: Ran, path: Path) -> dict[str, Any]:
         chips *= degrees.get(name, 1)
     launch = ran.launch
     engine = launch.engine if launch else _stack_named(one.engine)
+    if one.clock == "cpu" and ran.software not in ("", engine):
+        raise InputError(
+            f"{path} counts CPU seconds, which {engine} prices and {ran.software} does not; say"
+            f" --software {engine}, or run the plan again with --clock wall"
+        )
     return {
         "model": model,
-        "topology": ran.machine,
-        "chips": ran.chips or chips,
+        "topology": _machine_of(ran, path, own),
+        "chips": ran.chips or one.chips or chips,
         "software": engine if ran.software in LIBRARIES else ran.software or engine,
         "weight_dtype": _first(
             ran.weight_format,
@@ -224,8 +218,15 @@ def _about(one: Benchmark, ran: Ran, path: Path) -> dict[str, Any]:
         ),
         **lengths,
         **degrees,
+        **({"plan_file": own} if own and not degrees else {}),
         **_drafts(launch),
     }
+
+
+def _machine_of(ran: Ran, path: Path, own: str = "") -> str:
+    if not (ran.machine or own):
+        raise InputError(f"{path} does not say what it was measured on; say --machine")
+    return ran.machine or own
 
 
 def _first(*given: object) -> str:
@@ -264,26 +265,16 @@ def _drafts(launch: Launch | None) -> dict[str, int]:
 
 
 def _model_of(name: str, path: Path) -> tuple[str, ModelGraph]:
-    """A name that is known, by the name that an engine was asked for: as it stands, without its
-    owner, without ends that say nothing of its shape."""
+    """A name that is known, by the name that an engine was asked for, and its graph."""
     if not name:
         raise InputError(f"{path} does not name the model; say --model")
-    plain = name.rstrip("/").rpartition("/")[2]
-    names = [name, plain]
-    for _ in range(MOST_ENDS):
-        shorter = VARIANT.sub("", names[-1].lower())
-        if shorter in names:
-            break
-        names.append(shorter)
-    for one in names:
-        try:
-            return one, catalogue.load_model(one)
-        except PlannerError:
-            continue
-    near = listed(nearest_names(names[-1], catalogue.model_names()), "or")
-    raise InputError(
-        f"{path}: no model is called {shortened(repr(name))}; say --model, such as {near}"
-    )
+    try:
+        known = known_model(name)
+    except InputError as error:
+        if name == str(path):
+            raise
+        raise InputError(f"{path}: {error}") from None
+    return known, catalogue.load_model(known)
 
 
 def _collective_row(timed: TimedCollective, ran: Ran, name: str, path: Path) -> Measurement:
@@ -294,7 +285,7 @@ def _collective_row(timed: TimedCollective, ran: Ran, name: str, path: Path) -> 
         family=timed.tool,
         field="collective_s",
         value=timed.time_s,
-        topology=ran.machine,
+        topology=_machine_of(ran, path),
         chips=ran.chips or timed.ranks,
         software=ran.software if ran.software in LIBRARIES else LIBRARIES[0],
         collective=timed.kind,

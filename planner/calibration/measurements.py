@@ -54,6 +54,8 @@ class Measurement(Record):
     expert_parallel: Degree = 1
     data_parallel: Degree = 1
     sequence_parallel: Degree = 1
+    plan_file: str = ""
+    """That holds the plan, in place of the degrees."""
     power_scope: str = ""
     height: Count | None = None
     width: Count | None = None

@@ -188,7 +188,9 @@ def _seen(cases: Sequence[Fitted], software: Software) -> _Seen:
     common = math.sqrt(COMMON_SHARE)
     speed = common * _speed_deviation(cases, deviations, software)
     first = [one for case, one in zip(cases, deviations, strict=True) if case.field == FIRST]
-    waits = common * max(first, default=0.0)
+    # A stack that has no waits has no factor of them either.
+    has_waits = bool(starts_of(software, "waits"))
+    waits = common * max(first, default=0.0) if has_waits else 0.0
     mixed = [[speed, APART * speed, 0.0], [speed, -APART * speed, 0.0], [0.0, 0.0, waits]]
     return _Seen(
         cases=cases,

@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from planner.plan import Plan
 from planner.planning.partitioning import partition
 from planner.pricing.collectives import collective_s
 from planner.pricing.stacks import machine_for
+from planner.readers.plan_file import read_plan
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Evidence, Score
 from planner.scoring.vouching import Setting, setting_of
@@ -245,6 +247,8 @@ def _plan(row: Measurement, graph: ModelGraph, topology: Topology, workload: Wor
             raise UnknownNameError("field to plan best for", field, known)
         wish = "maximize" if known[field].best == "most" else "minimize"
         return partition(graph, topology, workload, **{wish: field}).plan  # type: ignore[arg-type]
+    if row.plan_file:
+        return read_plan(Path(row.plan_file))
     return uniform_plan(
         graph,
         topology,

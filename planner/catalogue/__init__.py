@@ -38,6 +38,7 @@ from planner.readers.model_files import (
     read_module,
 )
 from planner.readers.naming import with_names
+from planner.readers.run_file import read_run
 from planner.readers.topology_file import software_from, stack_from, topology_from
 
 Fields = dict[str, Any]
@@ -315,6 +316,9 @@ def load_topology(
 def _loaded_topology(name: str | Path, chips: int | None, software: str | None) -> Topology:
     path = _as_path(name, (".toml", ".json"))
     if path is not None and path.suffix == ".json":
+        run = read_run(path, "a topology")
+        if run is not None:
+            return described_topology(run.machine, chips=chips, software=software)
         topology = Topology.from_json(read_text(path, "a topology"))
         if software is not None:
             topology = topology.replace(software=load_software(software))
@@ -367,8 +371,13 @@ def described_topology(
 
 
 def topology_fields(name: str | Path) -> Fields:
-    """The file of a machine, as it stands."""
-    path = _as_path(name, (".toml",))
+    """The file of a machine, as it stands; of a run, what it says of its machine."""
+    path = _as_path(name, (".toml", ".json"))
+    if path is not None and path.suffix == ".json":
+        run = read_run(path, "a topology")
+        if run is None:
+            raise InputError(f"{path} holds a machine as JSON; give the TOML that it was made from")
+        return run.machine
     return _read_or_found(path, "topology", str(name), topology_table(), topology_aliases())
 
 

@@ -15,9 +15,7 @@ from planner.machines.engine import SPACES, Space
 from planner.machines.prices import Economics, check_basis
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
-from planner.plan import Plan
 from planner.planning.search import ENGINES, Engine
-from planner.readers.files import read_text
 from planner.units import parse_quantity
 from planner.workload import Speculation, Workload
 
@@ -576,12 +574,3 @@ def scope_of(given: str | None) -> PowerScope | None:
     if given is None:
         return None
     return cast(PowerScope, one_of("--power-scope", given, "chip", "system", "facility"))
-
-
-def read_plan(path: Path) -> Plan:
-    """A plan from a file."""
-    text = read_text(path, "a plan")
-    try:
-        return Plan.from_json(text)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None

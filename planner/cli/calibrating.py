@@ -34,7 +34,7 @@ OwnMeasured = Annotated[
     list[Path] | None,
     typer.Argument(
         help="CSVs of measurements, or what tools wrote: AIPerf, GuideLLM, vllm bench,"
-        " sglang.bench_serving, llama-bench, nccl-tests."
+        " sglang.bench_serving, llama-bench, nccl-tests, planner run."
     ),
 ]
 CsvOut = Annotated[
@@ -169,14 +169,12 @@ def _rows_in(files: Sequence[Path], told: Told) -> _Rows:
 
 def _ran(path: Path, told: Told, common: Launch | None) -> Ran:
     """What ran, by the options and by the command, which may lie beside the result."""
-    if told.machine is None:
-        raise InputError(f"{path} does not say what it was measured on; say --machine")
     beside = path.with_name(path.name + COMMAND_BESIDE)
     launch = common
     if launch is None and beside.is_file():
         launch = launch_of(str(beside))
     return Ran(
-        machine=told.machine,
+        machine=told.machine or "",
         software=told.software or "",
         model=told.model or "",
         chips=told.chips,

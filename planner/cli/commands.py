@@ -26,7 +26,6 @@ from planner.cli.arguments import (
     Usable,
     asked_of,
     grouped,
-    read_plan,
     seconds,
     space_of,
     speculation_of,
@@ -40,6 +39,7 @@ from planner.machines.engine import Space
 from planner.machines.software import Software
 from planner.plan import Plan
 from planner.pricing.engines import in_flight
+from planner.readers.plan_file import read_plan
 from planner.report.plans import space_line, versioned
 from planner.report.text import (
     assumption_lines,

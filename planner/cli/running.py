@@ -1,9 +1,7 @@
 """The command `planner run`: a plan carried out on processes of this machine, beside its price."""
 
-import csv
-import io
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -17,8 +15,9 @@ from planner.cli.arguments import (
     Prompt,
     Seed,
     Shape,
+    Stack,
     grouped,
-    read_plan,
+    one_of,
 )
 from planner.cli.files import check_writable, write_whole
 from planner.cli.streams import complain
@@ -28,16 +27,29 @@ from planner.errors import InputError, shortened
 from planner.machines.topology import Topology
 from planner.plan import Plan
 from planner.readers.files import CONFIG_BYTES, read_json
+from planner.readers.plan_file import read_plan
+from planner.readers.run_file import Clock, is_run, run_in
 from planner.report.plans import plan_line
 from planner.report.text import aligned
-from planner.running.comparing import Pair, PlanRun, Question, job_for, run_plan
+from planner.running.comparing import (
+    STACK,
+    WORK_STACK,
+    Pair,
+    PlanRun,
+    Question,
+    job_for,
+    run_plan,
+)
 from planner.running.cores import (
+    busy_cores,
     cores_at_hand,
     machine_of_cores,
     measured_core,
     memory_at_hand_bytes,
+    remarks_on,
 )
 from planner.running.launching import Ranks, check_extra
+from planner.running.saving import clock_for, saved_run, stages_csv
 from planner.space.degrees import uniform_plan
 from planner.workload import Workload
 
@@ -49,7 +61,19 @@ Machine = Annotated[
 ]
 Together = Annotated[int, typer.Option("--batch", help="Sequences of the one batch that is run.")]
 Save = Annotated[
-    Path | None, typer.Option("--save", help="Write each stage's figures here: .csv or .json.")
+    Path | None,
+    typer.Option(
+        "--save",
+        help="Write the run here: .json, which `planner calibrate` reads, or each stage as .csv.",
+    ),
+]
+ClockOf = Annotated[
+    str | None,
+    typer.Option(
+        "--clock",
+        help="Of the times in that file: wall, for idle machines, or cpu (CPU seconds, put together"
+        " as ranks with a core each would take them); default: wall where each has one.",
+    ),
 ]
 RanksOf = Annotated[
     int | None,
@@ -60,7 +84,6 @@ MachineName = Annotated[str, typer.Option("--name", help="Of the machine, in keb
 MachineOut = Annotated[
     Path | None, typer.Option("--out", help="Write the machine here, as TOML; default: print it.")
 ]
-FIGURES = ("prefill_cpu_s", "decode_cpu_s", "weight_bytes", "cache_bytes")
 
 
 @grouped
@@ -74,7 +97,9 @@ def run_here(
     output: Output = 16,
     batch: Together = 1,
     seed: Seed = 0,
+    software: Stack = None,
     save: Save = None,
+    clock: ClockOf = None,
     format: Shape = "table",
 ) -> None:
     """Carry a plan out on processes of this machine, with random weights, and show what it took
@@ -82,12 +107,15 @@ def run_here(
     check_writable(save, "--save")
     if save is not None and save.suffix not in (".csv", ".json"):
         raise InputError(f"--save {shortened(save)} must end in .csv or .json")
+    if clock is not None:
+        one_of("--clock", clock, "cpu", "wall")
     check_extra()
     chosen = _chosen(plan, degrees)
     config = config_of(model)
     graph = catalogue.load_model(model, weight_dtype="fp32", kv_dtype="fp32")
     wanted = degrees.tensor * degrees.pipeline if chosen is None else chosen.chips
-    topology = _topology(machine, wanted)
+    fields = _machine(machine, wanted)
+    topology = _topology(fields, machine, software)
     if chosen is None:
         chosen = uniform_plan(graph, topology, **degrees.given())
     workload = Workload.from_fields(
@@ -100,17 +128,17 @@ def run_here(
     )
     asked = Question(graph, config, topology, workload)
     job = job_for(chosen, asked, seed=seed)
-    if job.ranks > cores_at_hand():
-        complain(
-            f"{job.ranks} ranks share {cores_at_hand()} cores: CPU seconds and bytes still say"
-            " what they should, times by the wall do not"
-        )
+    counted = clock_for(cast(Clock | None, clock), job.ranks, cores_at_hand())
+    for remark in remarks_on(job.ranks, cores_at_hand(), busy_cores()):
+        complain(remark)
     with Ranks() as ranks:
         found = run_plan(chosen, asked, ranks, seed=seed)
     if save is not None:
-        write_whole(save, saved_text(found, save.suffix), "--save")
-    fields = {"run": found.model_dump(mode="json"), "plan": chosen.model_dump(mode="json")}
-    answer(format, "\n".join(run_lines(chosen, found)), fields)
+        whole = saved_run(found, chosen, asked, fields, seed=seed, clock=counted)
+        text = whole.to_json() if save.suffix == ".json" else stages_csv(found)
+        write_whole(save, text, "--save")
+    told = {"run": found.model_dump(mode="json"), "plan": chosen.model_dump(mode="json")}
+    answer(format, "\n".join(run_lines(chosen, found)), told)
 
 
 def _chosen(plan: Path | None, degrees: Degrees) -> Plan | None:
@@ -123,7 +151,8 @@ def _chosen(plan: Path | None, degrees: Degrees) -> Plan | None:
 
 
 def config_of(model: str) -> dict[str, Any]:
-    """The fields of a config.json; names of the catalogue have none."""
+    """The fields of a config.json, or of the one that a run holds; names of the catalogue have
+    none."""
     path = Path(model)
     path = path / "config.json" if path.is_dir() else path
     if path.suffix != ".json":
@@ -131,21 +160,28 @@ def config_of(model: str) -> dict[str, Any]:
             f"{shortened(model)!r} is no config.json: transformers builds the layers of a run from"
             " one, so give its path"
         )
-    return read_json(path, "a config", most_bytes=CONFIG_BYTES)
+    fields = read_json(path, "a config", most_bytes=CONFIG_BYTES)
+    return run_in(fields, path).config if is_run(fields) else fields
 
 
-def _topology(machine: Path | None, ranks: int) -> Topology:
+def _machine(machine: Path | None, ranks: int) -> dict[str, Any]:
     """The machine of a file, or this one, measured now; it has a chip for each rank."""
     if machine is not None:
-        topology = catalogue.load_topology(str(machine))
-        if topology.software.name != "torch-gloo":
-            raise InputError(
-                f"--machine {shortened(machine)} is of {topology.software.name}; the runner is"
-                " priced as torch-gloo, so give a file that `planner machine cores` wrote"
-            )
-        return topology
+        return catalogue.topology_fields(str(machine))
     complain("measuring a core of this machine; `planner machine cores --out` keeps it")
-    return catalogue.described_topology(_here(7, "here", max(ranks, cores_at_hand())))
+    return _here(7, "here", max(ranks, cores_at_hand()))
+
+
+def _topology(fields: dict[str, Any], machine: Path | None, software: str | None) -> Topology:
+    """That machine, priced by its own stack or by one that was calibrated."""
+    topology = catalogue.described_topology(fields, software=software)
+    if topology.software.name not in (STACK, WORK_STACK):
+        given = f"--machine {shortened(machine)}" if software is None else f"--software {software}"
+        raise InputError(
+            f"{given} is of {topology.software.name}; the runner is priced as {STACK}, so give a"
+            " file that `planner machine cores` wrote, or a stack that was calibrated on its runs"
+        )
+    return topology
 
 
 def _here(repeats: int, name: str, ranks: int) -> dict[str, Any]:
@@ -196,18 +232,3 @@ def run_lines(plan: Plan, found: PlanRun) -> list[str]:
 def _row(name: str, pair: Pair, scale: float) -> tuple[str, str, str, str]:
     ratio = "" if pair.ratio is None else f"{pair.ratio:.2f}"
     return name, f"{pair.predicted / scale:.4g}", f"{pair.measured / scale:.4g}", ratio
-
-
-def saved_text(found: PlanRun, suffix: str) -> str:
-    """Each stage a row, or the whole record."""
-    if suffix == ".json":
-        return found.to_json()
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    columns = [f"{kind}_{name}" for name in FIGURES for kind in ("predicted", "measured")]
-    writer.writerow(["stage", "layers", "ranks", *columns])
-    for stage in found.stages:
-        pairs = [getattr(stage, name) for name in FIGURES]
-        figures = [value for pair in pairs for value in (pair.predicted, pair.measured)]
-        writer.writerow([stage.stage, stage.layers, stage.ranks, *figures])
-    return stream.getvalue().rstrip("\n")

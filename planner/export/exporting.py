@@ -20,6 +20,8 @@ from planner.launches.launch import EngineName, Role
 from planner.launches.launching import Job, job_of, jobs_of, launch_of, node_chips
 
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+RUNNER = "torch-gloo"
+"""No engine, and nothing to export to: its plans are its commands."""
 WRITERS: dict[EngineName, ModuleType] = {
     "vllm": vllm,
     "sglang": sglang,
@@ -100,6 +102,11 @@ def wanted_of(
     manifest: str | None = None,
 ) -> Wanted:
     """What is said of an export, checked as far as that goes without an answer."""
+    if engine == RUNNER:
+        raise InputError(
+            f"engine: {RUNNER} is what `planner run` is priced as, and it takes a plan as it is;"
+            " write the plan with --out plan.json, and carry it out with planner run --plan"
+        )
     check_word(engine, ENGINES, "engine")
     if chips_per_node is not None and chips_per_node < 1:
         raise InputError(f"chips_per_node must be at least 1, not {chips_per_node}")

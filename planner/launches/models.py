@@ -5,6 +5,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 from planner import catalogue
@@ -107,15 +108,43 @@ def model_of(launch: Launch, model: str | None = None) -> Modelled:
     return Modelled(stored, remarks)
 
 
+def known_model(name: str) -> str:
+    """What the catalogue knows a model as, by the name that an engine was asked for: as it stands
+    where that is a file, lies in the hub's cache or is a name of the catalogue; else the row whose
+    shape it has."""
+    try:
+        catalogue.load_model(name)
+    except InputError as refusal:
+        named = _named(name)
+        if named is None and _is_there(name):
+            raise
+        if named is None:
+            raise _unknown(name) from refusal
+        return named.entry
+    return name
+
+
+def _is_there(name: str) -> bool:
+    """Whether a name is that of a file or a folder."""
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _unknown(name: str) -> InputError:
+    near = listed(nearest_names(_tail(name), catalogue.model_names()))
+    return InputError(
+        f"{shortened(name)} is no model of the catalogue, lies in no local cache of the hub and"
+        " is no file; say what it is made like with --model NAME, or --model PATH of its"
+        f" config.json (the nearest names are {near})"
+    )
+
+
 def _of_the_catalogue(name: str, launch: Launch, refusal: InputError) -> Modelled:
     named = _named(name)
     if named is None:
-        near = listed(nearest_names(_tail(name), catalogue.model_names()))
-        raise InputError(
-            f"{shortened(name)} is no model of the catalogue, lies in no local cache of the hub and"
-            " is no file; say what it is made like with --model NAME, or --model PATH of its"
-            f" config.json (the nearest names are {near})"
-        ) from refusal
+        raise _unknown(name) from refusal
     wanted = launch.weight_format or named.weight_format
     published = catalogue.load_model(named.entry).weight_dtype
     if launch.engine == "llama.cpp" and wanted is None and published in PLAIN:

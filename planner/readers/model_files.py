@@ -20,6 +20,7 @@ from planner.readers.files import CONFIG_BYTES, read_json
 from planner.readers.params_file import config_fields_of_params
 from planner.readers.programs.onnx_file import load_onnx
 from planner.readers.programs.torch_program import graph_of_program, module_inventory
+from planner.readers.run_file import is_run, run_in
 from planner.readers.tensors.gguf_fields import config_fields, config_remarks
 from planner.readers.tensors.gguf_file import read_gguf
 from planner.readers.tensors.inventory import Inventory, InventoryStorage, Tensor
@@ -88,6 +89,8 @@ def _of_folder(folder: Path, *, as_stored: bool) -> Read | ModelGraph:
 
 def _of_json(path: Path, *, as_stored: bool) -> Read:
     fields = read_json(path, "a config.json", most_bytes=CONFIG_BYTES)
+    if is_run(fields):
+        return read_fields(run_in(fields, path).config, str(path), as_stored=as_stored)
     if _is_params(fields):
         return read_fields(in_words_of_a_config(fields, str(path)), str(path), as_stored=as_stored)
     return read_config(path, as_stored=as_stored)

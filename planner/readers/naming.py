@@ -12,7 +12,7 @@ from typing import Any
 
 from planner.readers.files import file_below
 
-ONE = ("software", "kernels_of", "topology", "model")
+ONE = ("software", "kernels_of", "topology", "model", "plan_file")
 """Keys under which one name stands."""
 SEVERAL = ("collectives_of", "models", "topologies")
 """Keys under which a list of names stands."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from planner.catalogue import load_software
 from planner.errors import InputError
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
@@ -15,6 +16,11 @@ from planner.running.launching import Ranks
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.workload import Workload
+
+STACK = "torch-gloo"
+"""What runs are priced as: seconds by the wall."""
+WORK_STACK = "torch-gloo-cpu"
+"""The same by CPU seconds, in which ranks that wait for each other cost nothing."""
 
 
 class Pair(Record):
@@ -75,6 +81,11 @@ class PlanRun(Record):
     shares a core."""
     request_s: Pair
     """To the last token, likewise."""
+    idle_ttft_s: Pair
+    """What CPU seconds come to where every rank has a core to itself and nothing else runs, put
+    together as passes are; waiting for one another is not counted."""
+    idle_request_s: Pair
+    """The same to the last token."""
     tokens: tuple[tuple[int, ...], ...]
     """That the last stage made, of each sequence."""
 
@@ -100,6 +111,8 @@ class Prediction(NamedTuple):
     """A plan priced, and the passes that it was priced for."""
 
     score: Score
+    work: Score
+    """By CPU seconds."""
     schedule: Schedule
 
     @property
@@ -110,14 +123,27 @@ class Prediction(NamedTuple):
     @property
     def decode_passes(self) -> int:
         """Of all micro-batches, for all later tokens."""
-        return self.schedule.micro_batches * (self.schedule.workload.output_tokens - 1)
+        return self.schedule.micro_batches * self.schedule.later_tokens
+
+    def put_together_s(self, stages: Sequence[StageRun]) -> tuple[float, float]:
+        """To the first and to the last token, of CPU seconds as measured: the passes of prompts
+        follow each other through the stages, later tokens go round, the micro-batches side by
+        side. [s]"""
+        prompts = [stage.prefill_cpu_s.measured / self.prompt_passes for stage in stages]
+        first_s = sum(prompts) + (self.prompt_passes - 1) * max(prompts)
+        rounds = self.schedule.later_tokens
+        if not rounds:
+            return first_s, first_s
+        later = [stage.decode_cpu_s.measured / self.decode_passes for stage in stages]
+        round_s = max(sum(later), self.schedule.micro_batches * max(later))
+        return first_s, first_s + rounds * round_s
 
     def cpu_s(self, stage: int) -> tuple[float, float]:
         """Of each rank of a stage, for prompts and for later tokens, what it hands on included.
         [s]"""
-        priced = self.score.stages[stage]
-        prompt_hop = self.score.prefill_breakdown[stage].hop_s
-        hop = self.score.breakdown[stage].hop_s
+        priced = self.work.stages[stage]
+        prompt_hop = self.work.prefill_breakdown[stage].hop_s
+        hop = self.work.breakdown[stage].hop_s
         prompts = self.prompt_passes * priced.prefill_s + prompt_hop
         return prompts, self.decode_passes * (priced.decode_s + hop)
 
@@ -146,6 +172,7 @@ def predicted(plan: Plan, asked: Question) -> Prediction:
     if workload.batch_size is None:
         raise InputError("batch_size: a run needs a number of sequences; give --batch")
     score = score_plan(plan, asked.graph, asked.topology, workload)
+    work = score_plan(plan, asked.graph, by_work(asked.topology), workload)
     schedule = scheduled(
         workload,
         asked.topology.software,
@@ -158,7 +185,16 @@ def predicted(plan: Plan, asked: Question) -> Prediction:
             f"--prompt: the runner takes prompts whole, and a pass at most"
             f" {asked.topology.software.prefill_chunk_tokens} tokens; ask for fewer"
         )
-    return Prediction(score, schedule)
+    return Prediction(score, work, schedule)
+
+
+def by_work(topology: Topology) -> Topology:
+    """The machine with collectives priced at what they make ranks work, however long these wait."""
+    software = topology.software
+    if software.name != STACK:
+        return topology
+    collectives = load_software(WORK_STACK).collectives
+    return topology.replace(software=software.replace(collectives=collectives))
 
 
 def job_for(plan: Plan, asked: Question, *, seed: int = 0) -> Job:
@@ -186,16 +222,20 @@ def compared(plan: Plan, asked: Question, reports: Sequence[RankReport]) -> Plan
     """What ranks told beside the price of their plan."""
     priced = predicted(plan, asked)
     prompts, later = priced.moved_bytes(plan, asked.graph)
+    stages = tuple(_stage(priced, number, reports) for number in range(len(plan.stages)))
+    idle_first_s, idle_whole_s = priced.put_together_s(stages)
     phases = [(report.prefill, report.decode) for report in reports]
     first_s = max(prefill.wall_s for prefill, _ in phases)
     whole_s = first_s + max(decode.wall_s for _, decode in phases)
     return PlanRun(
-        stages=tuple(_stage(priced, number, reports) for number in range(len(plan.stages))),
+        stages=stages,
         prefill_moved_bytes=_pair(prompts, sum(one.moved_bytes for one, _ in phases)),
         decode_moved_bytes=_pair(later, sum(one.moved_bytes for _, one in phases)),
         token_bytes=sum(one.token_bytes + other.token_bytes for one, other in phases),
         ttft_s=_pair(priced.score.ttft_s, first_s),
         request_s=_pair(priced.score.request_s, whole_s),
+        idle_ttft_s=_pair(priced.work.ttft_s, idle_first_s),
+        idle_request_s=_pair(priced.work.request_s, idle_whole_s),
         tokens=tokens_of(reports),
     )
 

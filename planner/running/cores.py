@@ -8,6 +8,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from planner.detection.origins import Fields, figure, today
@@ -23,6 +24,10 @@ FEW_ROWS = 4
 """With which products wait for memory alone; one row runs a slower kernel."""
 MOST_REPEATS = 1000
 LOOPBACK = "2 GB/s"
+STATISTICS = Path("/proc/stat")
+LOOK_S = 0.5
+IDLE_CORES = 0.5
+"""What an idle machine may be seen to work beside."""
 
 
 class Core(NamedTuple):
@@ -69,6 +74,43 @@ def cores_at_hand() -> int:
     """That this process may run on."""
     allowed = getattr(os, "sched_getaffinity", None)
     return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
+
+
+def busy_cores(
+    ticks: Callable[[], tuple[float, float]] | None = None,
+    wait: Callable[[float], None] = time.sleep,
+) -> float:
+    """Cores that other work keeps busy while we wait for a moment; none where nobody counts."""
+    ticks = ticks or _ticks
+    before = ticks()
+    wait(LOOK_S)
+    idle, whole = (after - first for after, first in zip(ticks(), before, strict=True))
+    return (1 - idle / whole) * (os.cpu_count() or 1) if whole > 0 else 0.0
+
+
+def _ticks() -> tuple[float, float]:
+    """Of all cores since the start, idle and all, as Linux counts them."""
+    try:
+        counted = STATISTICS.read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
+    except OSError:
+        return 0.0, 0.0
+    ticks = [float(one) for one in counted[:8]]
+    return sum(ticks[3:5]), sum(ticks)
+
+
+def remarks_on(ranks: int, cores: int, busy: float) -> list[str]:
+    """What makes times by the wall longer than a plan's own."""
+    if ranks > cores:
+        return [
+            f"{ranks} ranks share {cores} cores: CPU seconds and bytes still say what they should,"
+            " times by the wall do not"
+        ]
+    if busy + ranks > cores + IDLE_CORES:
+        return [
+            f"other work keeps {busy:.1f} of {cores} cores busy: times by the wall will be too"
+            " long; wait, or use --clock cpu"
+        ]
+    return []
 
 
 def memory_at_hand_bytes() -> float:

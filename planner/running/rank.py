@@ -95,6 +95,15 @@ class Walk:
         self.stage.through(self.torch.zeros(1, 1, hidden), 0, 2)
         if self.stage.head is not None:
             self.stage.logits(self.torch.zeros(1, 1, hidden))
+        if self.stage.routes:
+            # Experts meet as many numbers of rows as a pass has tokens, each with a kernel.
+            job = self.job
+            prompts = cut(job.sequences, job.prompt_passes)[0].total
+            later = cut(job.sequences, job.micro_batches)[0].total
+            self.stage.through(self.torch.randn(prompts, job.prompt_tokens, hidden), 0, 0)
+            for _ in range(job.output_tokens - 1):
+                one = self.torch.randn(later, 1, hidden)
+                self.stage.through(one, 0, job.prompt_tokens)
 
     def _phase(self, spent: tuple[float, float], passes: int) -> PhaseReport:
         moved, of_tokens, cpu_s = self.wires.taken()

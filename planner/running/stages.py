@@ -21,6 +21,9 @@ DEVIATION = 0.02
 was."""
 
 
+TILE = 8
+"""Tokens that an expert takes at once: oneDNN makes a kernel for each number of rows that it meets,
+which takes longer than many products."""
 DRAWN = 1_048_583
 """Random numbers that all parameters are made of: a prime, so that no rows are alike."""
 
@@ -81,6 +84,8 @@ class LoadedStage:
         self.config = model.config
         self.fields = model.config.to_dict()
         decoders = range(part.first_decoder, part.first_decoder + part.decoders)
+        self.routes = False
+        """Whether tokens choose among experts."""
         self.layers = [self._layer(model, number) for number in decoders]
         self.cache_argument = cache_argument(self.layers)
         self.rotary = type(model.model.rotary_emb)(config=model.config)
@@ -136,21 +141,18 @@ class LoadedStage:
                 bias = owner._parameters.get("bias")
                 owner.forward = packed(self.torch, owner._parameters.pop("weight"), bias)
             if hasattr(owner, "num_experts") and hasattr(owner, "down_proj"):
-                self._share_experts(owner)
+                self._pack_experts(owner)
 
-    def _share_experts(self, experts: Any) -> None:
-        """Let a rank do only the experts that it holds: the number behind the last stands for all
-        others, which transformers passes over."""
+    def _pack_experts(self, experts: Any) -> None:
+        """Let a rank do only the experts that it holds, each a packed product as other matrices
+        are."""
         own = share(experts.num_experts, self.place.experts_block, self.place.expert_ways)
-        count = own.stop - own.start
-        run = experts.forward
-
-        def forward(states: Any, chosen: Any, weights: Any) -> Any:
-            is_own = (chosen >= own.start) & (chosen < own.stop)
-            return run(states, self.torch.where(is_own, chosen - own.start, count), weights)
-
-        experts.num_experts = count
-        experts.forward = forward
+        products = {
+            name: [packed(self.torch, rows, None) for rows in experts._parameters.pop(name)]
+            for name in ("gate_up_proj", "down_proj")
+        }
+        self.routes = True
+        experts.forward = routed(self.torch, products, experts.act_fn, own)
 
     def _cache(self, job: Job, decoders: list[int]) -> Cache:
         heads = self.config.num_attention_heads
@@ -206,6 +208,26 @@ def _then(run: Any, after: Any) -> Any:
 
     def forward(*given: Any, **named: Any) -> Any:
         return after(run(*given, **named))
+
+    return forward
+
+
+def routed(torch: Any, products: Mapping[str, Any], activate: Any, own: slice) -> Any:
+    """What experts make of the tokens that chose them; those of other ranks add nothing here."""
+
+    def forward(states: Any, chosen: Any, weights: Any) -> Any:
+        found = torch.zeros_like(states)
+        for number in chosen.unique().tolist():
+            if not own.start <= number < own.stop:
+                continue
+            rows, places = torch.where(chosen == number)
+            tiles = torch.zeros(-(-len(rows) // TILE) * TILE, states.shape[-1])
+            tiles[: len(rows)] = states[rows]
+            expert = number - own.start
+            gate, up = products["gate_up_proj"][expert](tiles).chunk(2, dim=-1)
+            made = products["down_proj"][expert](activate(gate) * up)[: len(rows)]
+            found.index_add_(0, rows, made * weights[rows, places, None])
+        return found
 
     return forward
 

@@ -1,17 +1,17 @@
 """Results become rows: what ran is told by options, a command, the file; each load has its fields."""
 
-import sys
+import json
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import pytest
 
 import planner as pl
 from planner.calibration.converting import Ran, launch_of, measurements_of
+from planner.calibration.validation import cases_of
 from planner.launches.launch import Drafting, Launch
 from planner.readers.benchmarks.measured import Benchmark, Measured, Spread
-from planner.readers.benchmarks.recognition import measured_in
-from tests.readers.benchmarks.texts import LLAMA, benchmark_texts, nccl_tests
+from planner.readers.benchmarks.recognition import measured_in, read_benchmarks
+from tests.readers.benchmarks.texts import LLAMA, benchmark_texts, nccl_tests, planner_run
 
 HERE = Path("run.json")
 TEXTS = benchmark_texts()
@@ -127,7 +127,7 @@ def test_drafts_by_own_heads_have_a_place_and_others_none():
     [
         (LLAMA, LLAMA),  # which the catalogue knows
         ("RedHatAI/Qwen3-30B-A3B-FP8-dynamic", "qwen3-30b-a3b"),
-        ("/models/Meta-Llama-3.1-70B-Instruct-AWQ", "meta-llama-3.1-70b"),
+        ("/models/Meta-Llama-3.1-70B-Instruct-AWQ", "llama-3.1-70b"),
     ],
 )
 def test_names_of_the_hub_are_names_that_are_known(said, known):
@@ -135,7 +135,7 @@ def test_names_of_the_hub_are_names_that_are_known(said, known):
 
 
 def test_unknown_names_are_refused_with_the_nearest():
-    with pytest.raises(pl.InputError, match=r"no model is called .*; say --model, such as"):
+    with pytest.raises(pl.InputError, match=r"run\.json: .* is no model .*nearest names are"):
         rows_of(run_of(model="org/lama-3.1-8c"))
 
 
@@ -157,12 +157,53 @@ def test_collectives_are_rows_of_nccl():
     assert (row.chips, row.ranks_per_node) == (16, 8)
 
 
-def test_commands_are_read_where_their_reader_is_there(monkeypatch):
-    launch = Launch(engine="vllm", model="llama-3.1-8b", tensor_parallel=8)
-    there = ModuleType("planner.launches.commands")
-    there.read_command = lambda text: SimpleNamespace(launch=launch.replace(model=text))  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "planner.launches.commands", there)
-    assert launch_of("vllm serve x").model == "vllm serve x"
-    monkeypatch.setitem(sys.modules, "planner.launches.commands", None)
-    with pytest.raises(pl.InputError, match="say --model, --software and the degrees"):
-        launch_of("vllm serve x")
+def test_commands_are_read_by_the_readers_of_command_lines():
+    launch = launch_of("vllm serve meta-llama/Llama-3.1-8B --tensor-parallel-size 8")
+    assert (launch.engine, launch.tensor_parallel) == ("vllm", 8)
+    with pytest.raises(pl.InputError):
+        launch_of("make coffee")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A run that says all of itself."""
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(planner_run()), encoding="utf-8")
+    return path
+
+
+def test_a_run_points_at_its_own_file(saved):
+    made = measurements_of(read_benchmarks(saved), Ran(), saved)
+    first, later = made.rows
+    assert [(row.field, row.value) for row in made.rows] == [("ttft_s", 0.25), ("tpot_s", 0.0625)]
+    assert {later.model, later.topology, later.plan_file} == {str(saved)}
+    assert (later.software, later.chips, later.batch_size) == ("torch-gloo-cpu", 2, 6)
+    assert (later.weight_dtype, later.arrivals) == ("fp32", "together")
+    assert made.remarks[0].endswith("put together as an idle machine would take them")
+    cases, refused = cases_of([first, later])
+    assert not refused
+    assert [len(case.topology.fabrics) for case in cases] == [1, 1]
+
+
+def test_what_options_say_goes_before_the_run_too(saved):
+    measured = read_benchmarks(saved)
+    (row, _) = measurements_of(measured, Ran(tensor_parallel=2), saved).rows
+    assert (row.plan_file, row.tensor_parallel, row.topology) == ("", 2, str(saved))
+    (row, _) = measurements_of(measured, Ran(machine="hgx-h100", chips=4), saved).rows
+    assert (row.topology, row.chips, row.plan_file) == ("hgx-h100", 4, str(saved))
+
+
+def test_cpu_seconds_are_of_the_stack_that_counts_them(saved):
+    measured = read_benchmarks(saved)
+    with pytest.raises(pl.InputError, match="say --software torch-gloo-cpu, or run the plan again"):
+        measurements_of(measured, Ran(software="torch-gloo"), saved)
+    wall = Measured((measured.benchmarks[0].replace(clock="wall", engine="torch-gloo"),))
+    made = measurements_of(wall, Ran(software="torch-gloo"), saved)
+    assert (made.rows[0].software, made.remarks) == ("torch-gloo", ())
+
+
+def test_a_machine_is_needed_where_the_file_has_none():
+    with pytest.raises(pl.InputError, match="say --machine"):
+        rows_of(run_of(), Ran())
+    with pytest.raises(pl.InputError, match="say --machine"):
+        rows_in("nccl-tests text", Ran())

@@ -1,15 +1,12 @@
 """`planner calibrate` on results of tools: what ran, rows alone, a few rows, refusals."""
 
 import json
-import sys
-from types import ModuleType, SimpleNamespace
 
 import pytest
 
 import planner as pl
 from planner.calibration.measurements import read_measurements
-from planner.launches.launch import Launch
-from tests.readers.benchmarks.texts import nccl_tests, vllm_serve
+from tests.readers.benchmarks.texts import nccl_tests, planner_run, vllm_serve
 from tests.terminal import refused
 
 ON = ("--machine", "hgx-h100")
@@ -50,24 +47,17 @@ def test_rows_alone_are_written_with_the_lengths_that_they_have(run, result, tmp
     assert ",1024,128," in first
 
 
-def test_a_command_is_an_option_or_lies_beside_the_result(run, result, tmp_path, monkeypatch):
-    asked = []
-
-    def read_command(text):
-        asked.append(text)
-        launch = Launch(engine="sglang", model="llama-3.1-8b", tensor_parallel=4)
-        return SimpleNamespace(launch=launch)
-
-    there = ModuleType("planner.launches.commands")
-    there.read_command = read_command  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "planner.launches.commands", there)
+def test_a_command_is_an_option_or_lies_beside_the_result(run, result, tmp_path):
     table = tmp_path / "rows.csv"
-    run("calibrate", result, *ON, "--command", "sglang serve x", "--to-csv", table)
+    command = "vllm serve meta-llama/Llama-3.1-8B -tp 4"
+    run("calibrate", result, *ON, "--command", command, "--to-csv", table)
     assert {row.tensor_parallel for row in read_measurements(table)} == {4}
-    (tmp_path / "run.json.command").write_text("sglang serve y")
-    run("calibrate", result, *ON, "--to-csv", table)
-    assert {row.software for row in read_measurements(table)} == {"sglang"}
-    assert asked == ["sglang serve x", str(tmp_path / "run.json.command")]
+    (tmp_path / "run.json.command").write_text(
+        "python -m sglang.launch_server --model-path x --tp 2"
+    )
+    run("calibrate", result, *ON, "--model", "llama-3.1-8b", "--to-csv", table)
+    rows = read_measurements(table)
+    assert {(row.software, row.tensor_parallel) for row in rows} == {("sglang", 2)}
 
 
 def test_rows_of_other_software_are_left_out_and_told(run, result, tmp_path):
@@ -84,7 +74,10 @@ def test_rows_of_other_software_are_left_out_and_told(run, result, tmp_path):
     [
         (("{result}", "--out", "{out}"), "does not say what it was measured on; say --machine"),
         (("{result}", *ON, "--out", "{out}", "--to-csv", "{out}"), "give each a file of its own"),
-        (("{result}", *ON, "--model", "lama", "--out", "{out}"), "no model is called 'lama'"),
+        (
+            ("{result}", *ON, "--model", "lama", "--out", "{out}"),
+            "lama is no model of the catalogue",
+        ),
         (("{result}", "--machine", "hgx-h", "--out", "{out}"), "no row that can be predicted: "),
         (("{csv}", *ON, "--out", "{out}"), "--machine is about results of tools"),
         (("{csv}", "--software", "sglang", "--out", "{out}"), "has no row of sglang"),
@@ -110,3 +103,50 @@ def test_rows_that_cannot_be_predicted_are_told(run, tmp_path):
     assert answer.status == 0
     assert "not predicted: 1 of the rows, such as b: " in answer.err
     assert "median error of 1 row:" in answer.out
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A run of `planner run`."""
+    path = tmp_path / "kept.json"
+    path.write_text(json.dumps(planner_run()), encoding="utf-8")
+    return path
+
+
+def test_a_run_of_ours_needs_no_option(run, saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = run(
+        "calibrate", saved.name, "--out", "mine.toml", "--to-csv", "rows.csv", "--format", "json"
+    )
+    assert answer.status == 0, answer.err
+    assert [one["part"] for one in answer.fields["factors"]] == ["launches", "chips"]
+    assert answer.fields["median_after"] < answer.fields["median_before"]
+    # The table points at the file, and is read as long as that lies beside it.
+    again = run("calibrate", "rows.csv", "--out", "again.toml")
+    assert again.status == 0, again.err
+    assert (tmp_path / "again.toml").read_text() == (tmp_path / "mine.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"planner_run": 9}, "is of version 9 of what `planner run --save` writes"),
+        ({"clock": "sundial"}, "clock"),
+        ({"config": {"model_type": "no such"}}, "it has no num_hidden_layers"),
+        ({"machine": {"name": "here"}, "clock": "wall"}, "no row that can be predicted: "),
+    ],
+)
+def test_a_run_that_cannot_be_read_leaves_no_file(run, saved, tmp_path, changes, words):
+    saved.write_text(json.dumps(planner_run(**changes)))
+    out = tmp_path / "mine.toml"
+    assert words in refused(run("calibrate", saved, "--out", out), 2)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("text", ['{"tool": "a benchmark of tomorrow", "ttft": 1}', "hello"])
+def test_a_file_of_an_unknown_tool_is_one_sentence(run, tmp_path, text):
+    path, out = tmp_path / "strange.json", tmp_path / "mine.toml"
+    path.write_text(text)
+    told = refused(run("calibrate", path, *ON, "--out", out), 2)
+    assert "is none of the results that are read: AIPerf JSON" in told
+    assert not out.exists()

@@ -68,6 +68,11 @@ def test_sglang_counts_all_ranks_of_a_stage():
             assert int(told["--pp-size"]) == len(result.plan.stages)
 
 
+def test_the_runner_takes_plans_and_no_export():
+    with pytest.raises(pl.InputError, match=r"write the plan with --out plan\.json"):
+        wanted_of("torch-gloo")
+
+
 def test_a_plan_comes_back_from_its_file_as_it_was():
     result = next(runnable("vllm", 1, seed=3))
     assert Plan.from_json(to_engine(result, "vllm").file("plan.json")) == result.plan

@@ -102,6 +102,22 @@ def test_what_ranks_count_is_what_was_priced(asked, tmp_path, family, cuts, tens
         assert stage.weight_bytes.ratio == pytest.approx(1.0, abs=0.02)
 
 
+def test_on_an_idle_machine_parts_overlap_as_passes_do(asked):
+    long = asked._replace(workload=asked.workload.replace(prompt_tokens=1000))
+    reports = [report(number, number, 6.0, 0.0) for number in range(2)]
+    found = compared(cut_plan((2, 2), micro_batches=2), long, reports)
+    # Three passes of prompts, two seconds each on both stages.
+    assert found.idle_ttft_s.measured == pytest.approx(2 + 2 + 2 + 2)
+    # Four rounds of two parts, 0.75 s each on both: the parts side by side, none waits.
+    assert found.idle_request_s.measured == pytest.approx(8 + 4 * 1.5)
+    assert found.idle_request_s.predicted == found.request_s.predicted
+    uneven = [report(0, 0, 6.0, 0.0), report(1, 1, 12.0, 0.0)]
+    found = compared(cut_plan((1, 3), micro_batches=2), long, uneven)
+    # Now every round takes two parts on the slower one, 1.5 s each.
+    assert found.idle_ttft_s.measured == pytest.approx(2 + 4 + 4 + 4)
+    assert found.idle_request_s.measured == pytest.approx(14 + 4 * 3.0)
+
+
 def test_nothing_measured_has_no_ratio():
     assert Pair(predicted=1.0, measured=0.0).ratio is None
     assert Pair(predicted=1.0, measured=2.0).ratio == 0.5

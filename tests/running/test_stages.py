@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.running.stages import cache_argument, drawn, packed
+from planner.running.stages import cache_argument, drawn, packed, routed
 
 
 @pytest.fixture
@@ -24,6 +24,29 @@ def test_a_packed_product_is_the_product(torch):
     made = packed(torch, rows, bias)(states)
     assert made.shape == (2, 3, 6)
     assert torch.allclose(made, states @ rows.T + bias, atol=1e-5)
+
+
+def test_experts_of_this_rank_make_their_share_and_no_more(torch):
+    torch.manual_seed(0)
+    gate_up, down = torch.randn(4, 12, 8), torch.randn(4, 8, 6)
+    states, weights = torch.randn(5, 8), torch.rand(5, 2)
+    chosen = torch.tensor([[0, 1], [2, 3], [1, 2], [3, 0], [1, 3]])
+    whole = torch.zeros(5, 8)
+    for token in range(5):
+        for place in range(2):
+            expert = chosen[token, place]
+            gate, up = (gate_up[expert] @ states[token]).chunk(2)
+            made = down[expert] @ (torch.relu(gate) * up)
+            whole[token] += weights[token, place] * made
+    parts = []
+    for own in (slice(0, 2), slice(2, 4)):
+        products = {
+            "gate_up_proj": [packed(torch, rows, None) for rows in gate_up[own]],
+            "down_proj": [packed(torch, rows, None) for rows in down[own]],
+        }
+        parts.append(routed(torch, products, torch.relu, own)(states, chosen, weights))
+    assert torch.allclose(parts[0] + parts[1], whole, atol=1e-4)
+    assert not torch.allclose(parts[0], whole, atol=1e-2)
 
 
 def test_layers_are_given_their_cache_by_the_name_that_they_have_for_it():

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from planner.machines.software import CollectiveKind
+from planner.readers.run_file import Clock
 from planner.records import Record
 from planner.units import Bytes, Count, Degree, Seconds
 
@@ -74,6 +75,12 @@ class Benchmark(Record):
     weight_format: Name = ""
     """As the catalogue calls dtypes."""
     cache_format: Name = ""
+    clock: Clock = "wall"
+    """Of the times."""
+    chips: Count | None = None
+    """That ran."""
+    is_whole: bool = False
+    """Whether the file holds the model, the machine and the plan, and is read as each of them."""
 
     @property
     def in_flight(self) -> float | None:

@@ -10,11 +10,13 @@ from planner.readers.benchmarks import (
     guidellm,
     llama_bench,
     nccl_tests,
+    planner_run,
     sglang_bench,
     vllm_bench,
 )
 from planner.readers.benchmarks.measured import Benchmark, Measured
 from planner.readers.files import json_value, read_text
+from planner.readers.run_file import is_run
 
 MOST_BYTES = 64 * 2**20
 MOST_VALUES = 2**22
@@ -24,7 +26,7 @@ MOST_LINES = 10_000
 FORMATS = (
     aiperf.FORMAT, aiperf.CSV_FORMAT, guidellm.FORMAT, guidellm.CSV_FORMAT, vllm_bench.SERVE,
     vllm_bench.LATENCY, vllm_bench.THROUGHPUT, sglang_bench.FORMAT, llama_bench.FORMAT,
-    nccl_tests.FORMAT,
+    nccl_tests.FORMAT, planner_run.FORMAT,
 )  # fmt: skip
 
 
@@ -77,6 +79,8 @@ def _of_json(objects: Sequence[dict[str, Any]], path: Path) -> Measured:
 
 
 def _runs(fields: Mapping[str, Any], path: Path) -> Sequence[Benchmark]:
+    if is_run(fields):
+        return (planner_run.read_planner_run(fields, path),)
     if guidellm.is_guidellm(fields):
         return guidellm.read_guidellm(fields, path)
     if vllm_bench.is_serve(fields):

@@ -235,6 +235,46 @@ def nccl_tests(program="all_reduce_perf", ranks=8, hosts=1, ratio=1.75, wrong="0
 """
 
 
+RUN_CONFIG = {
+    "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 8,
+    "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 96, "vocab_size": 128,
+    "max_position_embeddings": 256,
+}  # fmt: skip
+RUN_MACHINE = {
+    "name": "here", "title": "two ranks", "chips": 2, "software": "torch-gloo",
+    "chip": {
+        "name": "core of a processor",
+        "peak": [{"dtype": "fp32", "value": "100 GFLOP/s", "source": "OURS", "confidence": "A"}],
+        "memory": [{
+            "name": "memory",
+            "capacity": {"value": "2 GiB", "source": "OURS", "confidence": "A"},
+            "bandwidth": {"value": "10 GB/s", "source": "OURS", "confidence": "A"},
+        }],
+    },
+    "fabric": [{
+        "name": "loopback", "shape": "switch", "units": 2,
+        "bandwidth": {"value": "2 GB/s", "source": "OURS", "confidence": "guess"},
+        "latency": {"value": "10 us", "source": "OURS", "confidence": "guess"},
+    }],
+}  # fmt: skip
+
+
+def planner_run(**changes):
+    """Two stages of one layer, six sequences of 9 + 5 tokens."""
+    stages = [
+        {"layers": ["embedding", "decoder.0"], "groups": [{"first": 0, "count": 1}]},
+        {"layers": ["decoder.1", "head"], "groups": [{"first": 1, "count": 1}]},
+    ]
+    found = {
+        "planner_run": 1, "planner": "0.1.0", "engine": "torch 2.13.0, transformers 5.24.0",
+        "date": "2026-11-30", "clock": "cpu", "config": RUN_CONFIG, "machine": RUN_MACHINE,
+        "plan": {"stages": stages, "micro_batches": 2},
+        "workload": {"batch_size": 6, "prompt_tokens": 9, "output_tokens": 5, "arrivals": "together"},
+        "seed": 0, "ttft_s": 0.25, "tpot_s": 0.0625, "request_s": 0.5,
+    }  # fmt: skip
+    return found | changes
+
+
 def benchmark_texts():
     """One of each format, and of those that are written in several ways, one of each way."""
     return {
@@ -252,6 +292,7 @@ def benchmark_texts():
         "llama-bench JSONL": "\n".join(json.dumps(row) for row in LLAMA_BENCH),
         "llama-bench CSV": LLAMA_BENCH_CSV,
         "llama-bench Markdown": LLAMA_BENCH_TABLE,
+        "planner run JSON": json.dumps(planner_run()),
         "nccl-tests text": nccl_tests(),
         "nccl-tests text, before 2.17": nccl_tests(program=""),
     }

@@ -1,0 +1,19 @@
+"""A plan from a file: of its own, or that of a run."""
+
+from pathlib import Path
+
+from planner.errors import InputError
+from planner.plan import Plan
+from planner.readers.files import read_text
+from planner.readers.run_file import read_run
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan that a file holds."""
+    run = read_run(path, "a plan")
+    if run is not None:
+        return run.plan
+    try:
+        return Plan.from_json(read_text(path, "a plan"))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
