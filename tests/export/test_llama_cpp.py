@@ -35,8 +35,19 @@ def test_its_loader_puts_layers_where_the_plan_has_them(cut):
 def test_the_context_counts_all_slots():
     options = options_of(told(cut_plan(GRAPH, MACHINE, (16, 16), sequences=4)).commands[-1])
     assert options["-np"] == "4"
-    assert int(options["-c"]) == 4 * 152
+    # 120 tokens in a slot, which llama.cpp rounds up to 256.
+    assert int(options["-c"]) == 4 * 256
     assert options["-ngl"] == "33"
+
+
+def test_a_slot_is_as_long_as_was_priced():
+    plan = cut_plan(GRAPH, MACHINE, (16, 16), sequences=4)
+    made = result_of(
+        GRAPH, MACHINE, plan, pl.Workload(batch_size=4, prompt_tokens=500, output_tokens=12)
+    )
+    options = options_of(to_engine(made, "llama.cpp", model="m.gguf").commands[-1])
+    assert options["-c"] == str(4 * 512)
+    assert made.score.stages[0].kv_bytes == 4 * 512 * GRAPH.kv_bytes_per_token / 2
 
 
 def test_cards_of_other_nodes_come_before_its_own():
