@@ -1,4 +1,4 @@
-"""Options of `llama-server`, and of the `rpc-server`s of other nodes.
+"""Options of `llama-server`, and of the `ggml-rpc-server`s of other nodes.
 
 Cards of other nodes stand before its own in the list that `-ts` counts along, so the server itself
 runs where the last stage is.
@@ -55,7 +55,7 @@ def _merged(seats: list[Seat]) -> list[Seat]:
 
 
 def _card(order: Order, replica: int, seat: Seat, port: int) -> Start:
-    command: Words = (("rpc-server", "-H", "0.0.0.0", "-p", str(port)),)
+    command: Words = ((order.release.lender, "-H", "0.0.0.0", "-p", str(port)),)
     return Start(replica, seat.node, 0, _seen(order, seat), command)
 
 

@@ -57,6 +57,19 @@ def test_cards_of_other_nodes_come_before_its_own():
     assert options_of(server)["CUDA_VISIBLE_DEVICES"] == "0,1"
 
 
+@pytest.mark.parametrize(
+    ("version", "lender"), [("b9500", "rpc-server"), (None, "ggml-rpc-server")]
+)
+def test_who_lends_a_card_is_called_as_the_build_calls_it(version, lender):
+    plan = cut_plan(GRAPH, MACHINE, (8, 8, 8, 8), sequences=4)
+    workload = pl.Workload(batch_size=4, prompt_tokens=100, output_tokens=20)
+    made = result_of(GRAPH, MACHINE, plan, workload)
+    first, *_ = to_engine(
+        made, "llama.cpp", model="m.gguf", chips_per_node=2, version=version
+    ).commands
+    assert first.split()[1] == lender
+
+
 def test_one_card_is_not_split():
     options = options_of(told(cut_plan(GRAPH, MACHINE, (32,), sequences=4)).commands[0])
     assert options["-sm"] == "none"
