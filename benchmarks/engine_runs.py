@@ -9,7 +9,8 @@ written, but for what a computer without cards forces:
 - `-v` makes the log tell layers, GGML_RPC_DEBUG bytes.
 
 The main server is asked for tokens, so that all devices have worked; all plans of a model must give
-the same. What the logs say of each device is written beside what the plan says.
+the same. Programs that cannot compute on the processor at hand load and then die: their rows have no
+tokens. What the logs say of each device is written beside what the plan says.
 """
 
 import argparse
@@ -52,6 +53,9 @@ ASKED = {
     "return_tokens": True,
     "cache_prompt": False,
 }
+
+
+FAULTS = ("error", "couldn't", "crashed")
 
 
 class EngineError(PlannerError):
@@ -113,6 +117,10 @@ def _set(words: tuple[str, ...], option: str, value: str) -> tuple[str, ...]:
     return (*words[:place], value, *words[place + 1 :])
 
 
+def _option(words: Sequence[str], name: str) -> str:
+    return words[words.index(name) + 1]
+
+
 def check_ports(first_port: int, count: int) -> None:
     """An InputError where one of them is in use."""
     for port in range(first_port, first_port + count):
@@ -152,6 +160,8 @@ def kept(process: Started, folder: Path) -> Iterator["subprocess.Popen[str]"]:
 def run(processes: Sequence[Started], folder: Path) -> list[int]:
     """Start them, ask for tokens, end them; what the server answered."""
     *lenders, server = processes
+    for one in processes:
+        (folder / one.log).unlink(missing_ok=True)
     with ExitStack() as stack:
         for one in lenders:
             _wait(stack.enter_context(kept(one, folder)), one, folder, _answers)
@@ -177,14 +187,13 @@ def _wait(
 
 def _port_of(process: Started) -> int:
     words = process.words
-    option = "--port" if "--port" in words else "-p"
-    return int(words[words.index(option) + 1])
+    return int(_option(words, "--port" if "--port" in words else "-p"))
 
 
 def _last_words(log: Path) -> str:
     """What went wrong, as far as a log says it."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    faults = [line for line in lines if "error" in line.lower() or "couldn't" in line]
+    faults = [line for line in lines if any(word in line.lower() for word in FAULTS)]
     return (faults or lines or ["it said nothing"])[-1][:200]
 
 
@@ -221,14 +230,19 @@ def rows_of(
     result = result_of(case, graph)
     export = to_engine(result, "llama.cpp", model=str(path), chips_per_node=1)
     processes = processes_of(export.commands, programs, first_port)
-    tokens = run(processes, folder)
-    log = (folder / "server.log").read_text(errors="replace")
-    found = devices_of(log)
+    try:
+        tokens = run(processes, folder)
+    except EngineError as error:
+        # Programs may be built for instructions that this processor lacks; they load all the same.
+        print(f"{case.model}, cache {case.kv}: no tokens, since {error}")
+        tokens = []
+    log = _log_of(processes[-1], folder)
+    found = devices_of(log, _option(processes[-1].words, "--rpc").split(","))
     host = found.get("CPU", Device())
     rows = []
     for number, wanted in enumerate(planned(result)):
         device = found.get(f"RPC{number}", Device())
-        lender = (folder / f"lender-{number}.log").read_text(errors="replace")
+        lender = _log_of(processes[number], folder)
         layers = [one for one in device.layers if one < len(graph.inner_positions)]
         rows.append(
             {
@@ -249,6 +263,12 @@ def rows_of(
             }
         )
     return rows
+
+
+def _log_of(process: Started, folder: Path) -> str:
+    """What it said; nothing where it was never started."""
+    path = folder / process.log
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 def _said(case: Case, result: Any) -> dict[str, Any]:

@@ -6,15 +6,16 @@ lender allots, the one that rounds to what the server told is meant.
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from planner.errors import InputError
 
 MIB = 2.0**20
-BUILD = re.compile(r"\bbuild(?:_info)?\s*[:=]\s*(b?\d+\S*)")
+BUILD = re.compile(r"\bbuild(?:_info)?[ :=]+(\S+(?: \(\w+\))?)")
 LAYER = re.compile(r"load_tensors: layer\s+(\d+) assigned to device ([^,\s]+)")
 BUFFER = re.compile(
-    r"\w+: +([A-Za-z]\w*)(?:\[\S*\])? +(model|KV|compute|output) buffer size = +([\d.]+) MiB"
+    r"\w+: +([A-Za-z]\w*)(?:\[(\S*)\])? +(model|KV|compute) buffer size = +([\d.]+) MiB"
 )
 ALLOTTED = re.compile(r"alloc_buffer\] device: \d+, size: (\d+) -> remote_ptr")
 
@@ -29,17 +30,20 @@ class Device(NamedTuple):
     compute_mib: float = 0.0
 
 
-def devices_of(log: str) -> dict[str, Device]:
-    """By name, such as RPC0; "CPU" is the server's own host. An InputError: the log does not say."""
+def devices_of(log: str, addresses: Sequence[str]) -> dict[str, Device]:
+    """By name: RPC0 and so on as the addresses of lenders were given, "CPU" for the server's own
+    host. An InputError: the log does not say."""
     layers: dict[str, list[int]] = {}
     for number, name in LAYER.findall(log):
         found = layers.setdefault(_named(name), [])
         if int(number) not in found:
             found.append(int(number))
     sizes: dict[tuple[str, str], dict[str, float]] = {}
-    for name, kind, mib in BUFFER.findall(log):
+    for name, address, kind, mib in BUFFER.findall(log):
+        # Each lender counts its own devices from 0.
+        whose = f"RPC{addresses.index(address)}" if address in addresses else _named(name)
         # A server that first tries what fits tells all twice: what it told last is what it did.
-        sizes.setdefault((_named(name), kind), {})[name] = float(mib)
+        sizes.setdefault((whose, kind), {})[name] = float(mib)
     if not layers or not any(kind == "model" for _, kind in sizes):
         raise InputError(
             f"this log of llama.cpp {version_of(log)} does not say which device has which layer, or"

@@ -1,5 +1,7 @@
 """Commands of several nodes and of several engines, put together again."""
 
+import pytest
+
 from planner.launches.commands import read_command
 from planner.launches.launch import Launch
 from planner.launches.planning import stack_of
