@@ -185,10 +185,13 @@ def benchmark(order: Order, url: str) -> Words:
     _, prompt, output = lengths_of(order)
     slots = order.launch.most_sequences or 1
     flags = [flag for flag in engine_flags(order) if flag[0] not in NOT_MEASURED]
-    settings = tuple("=".join(pair) for pair in starts(order)[-1].environment)
+    server = starts(order)[-1]
+    settings = tuple("=".join(pair) for pair in server.environment)
+    remote = [flag for flag in server.command if flag[0] == "--rpc"]
     return (
         ("env", *settings, "llama-batched-bench"),
         ("-m", order.launch.model),
+        *remote,
         *flags,
         ("-npp", str(prompt)),
         ("-ntg", str(output)),

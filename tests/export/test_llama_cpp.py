@@ -70,6 +70,11 @@ def test_who_lends_a_card_is_called_as_the_build_calls_it(version, lender):
     assert first.split()[1] == lender
 
 
+def test_its_benchmark_takes_the_cards_of_all_nodes():
+    plan = cut_plan(GRAPH, MACHINE, (8, 8, 8, 8), sequences=4)
+    assert options_of(told(plan).benchmark)["--rpc"] == "$NODE_0:50052,$NODE_0:50053"
+
+
 def test_one_card_is_not_split():
     options = options_of(told(cut_plan(GRAPH, MACHINE, (32,), sequences=4)).commands[0])
     assert options["-sm"] == "none"
