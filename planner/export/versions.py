@@ -76,7 +76,7 @@ KNOWN: dict[EngineName, tuple[Release, ...]] = {
         ),
         Release(
             "b9824",
-            "its own server, which was run (b10434); lenders are ggml-rpc-server",
+            "its own server, which was run (llama-cpp-python 0.3.36); lenders are ggml-rpc-server",
             validated=True,
         ),
     ),
