@@ -9,6 +9,7 @@ from planner.export.hosts import Seat, seats_of
 from planner.export.orders import Order, lengths_of, numbered, on_processors, visible
 from planner.export.scripts import Start, Words
 from planner.launches.launch import Drafting, Launch
+from planner.models.dtypes import bytes_of
 
 PORT = 8080
 RPC_PORT = 50052
@@ -16,6 +17,8 @@ QUANTISES: tuple[str, ...] = ()
 """It reads formats from its file."""
 CACHES = {"int8": "q8_0", "int4": "q4_0", "fp8": "q8_0", "fp16": "f16", "bf16": "bf16"}
 CACHES |= {name: name for name in ("q8_0", "q4_0", "q4_1", "q5_0", "q5_1")} | {"iq4": "iq4_nl"}
+WITH_SCALES = ("int8", "int4", "fp8")
+"""Formats that it keeps in blocks with a scale each."""
 LEAST_BATCH = 2048
 """Its own default of -b."""
 TYPES = {
@@ -173,6 +176,13 @@ def decided(order: Order) -> list[str]:
         sentences.append(
             "which layers the host computes: the first of the model, where the plan takes the first"
             " of each stage; each card holds as many as the plan says"
+        )
+    if order.launch.cache_format in WITH_SCALES:
+        kind = CACHES[order.launch.cache_format]
+        more = bytes_of(kind) / bytes_of(order.launch.cache_format) - 1
+        sentences.append(
+            f"how a cache in {order.launch.cache_format} is kept: as {kind}, whose scales take"
+            f" {more:.0%} more than was priced; plan with kv_dtype={kind} (--kv {kind})"
         )
     if order.launch.prefix_caching is None:
         sentences.append("which slot a request goes to, by how much of its prompt is there already")

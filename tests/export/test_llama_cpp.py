@@ -70,6 +70,16 @@ def test_who_lends_a_card_is_called_as_the_build_calls_it(version, lender):
     assert first.split()[1] == lender
 
 
+def test_scales_of_a_cache_that_was_priced_without_them_are_told():
+    graph = pl.load_model("llama-3.1-8b", kv_dtype="int8")
+    plan = cut_plan(graph, MACHINE, (16, 16), sequences=4)
+    workload = pl.Workload(batch_size=4, prompt_tokens=100, output_tokens=20)
+    made = to_engine(result_of(graph, MACHINE, plan, workload), "llama.cpp", model="m.gguf")
+    words = " ".join(made.file("start.sh").replace("#", "").split())
+    # 34 bytes for each 32 values.
+    assert "as q8_0, whose scales take 6% more than was priced; plan with kv_dtype=q8_0" in words
+
+
 def test_its_benchmark_takes_the_cards_of_all_nodes():
     plan = cut_plan(GRAPH, MACHINE, (8, 8, 8, 8), sequences=4)
     assert options_of(told(plan).benchmark)["--rpc"] == "$NODE_0:50052,$NODE_0:50053"
