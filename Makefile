@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Some machines switch it off, and every process then compiles all modules anew: a second of CPU each.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check fast fuzz kills oracle schemas bench matrix run-tests mutants validators calibration notebooks clean
+.PHONY: demo test check fast fuzz kills oracle schemas bench matrix run-tests engines-run mutants validators calibration notebooks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/planner plan llama-3.1-70b hgx-h100 --weights fp8 --batch 8 --prompt 1024 --output 256
@@ -55,6 +55,29 @@ run-tests:
 	.venv-run/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,run]"
 	.venv-run/bin/python -m pytest -p no:nbmake -q tests/running tests/cli/test_running.py tests/test_loop_page.py
 
+# Not in CI: plans as they are exported, on a real llama.cpp beside what they were priced with. It is built
+# here with its RPC servers (a C++ compiler, and a quarter of an hour of CPU); `LLAMA_BIN=FOLDER` takes
+# the programs of another build.
+LLAMA ?= .venv-llama
+LLAMA_PACKAGE ?= llama-cpp-python==0.3.36
+LLAMA_BIN ?= $(LLAMA)/build/bin
+
+engines-run: $(VENV)/.installed $(if $(filter $(LLAMA)/build/bin,$(LLAMA_BIN)),$(LLAMA)/.built)
+	$(BIN)/python -m benchmarks.engine_runs $(LLAMA_BIN) --package "$(LLAMA_PACKAGE)"
+
+$(LLAMA)/.built:
+	$(PYTHON) -m venv $(LLAMA)
+	$(LLAMA)/bin/python -m pip install --quiet --disable-pip-version-check cmake ninja
+	$(LLAMA)/bin/python -m pip download --quiet --no-deps --no-binary :all: --dest $(LLAMA) $(LLAMA_PACKAGE)
+	mkdir -p $(LLAMA)/source
+	tar -xzf $(LLAMA)/llama_cpp_python-*.tar.gz -C $(LLAMA)/source --strip-components 1
+	PATH="$(abspath $(LLAMA))/bin:$$PATH" cmake -S $(LLAMA)/source/vendor/llama.cpp -B $(LLAMA)/build -G Ninja \
+		-DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O1 \
+		-DGGML_RPC=ON -DGGML_LLAMAFILE=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_UI=OFF \
+		-DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF
+	PATH="$(abspath $(LLAMA))/bin:$$PATH" cmake --build $(LLAMA)/build --target ggml-rpc-server llama-server -j 2
+	touch $@
+
 # Not in CI: small faults on purpose, and which of them the tests of the same room notice.
 mutants: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[mutants]"
@@ -88,4 +111,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-run .venv-3.* build dist .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) .venv-run .venv-llama .venv-3.* build dist .mypy_cache .ruff_cache .hypothesis .benchmarks

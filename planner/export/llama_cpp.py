@@ -1,4 +1,4 @@
-"""Options of `llama-server`, and of the `rpc-server`s of other nodes.
+"""Options of `llama-server`, and of the `ggml-rpc-server`s of other nodes.
 
 Cards of other nodes stand before its own in the list that `-ts` counts along, so the server itself
 runs where the last stage is.
@@ -9,6 +9,7 @@ from planner.export.hosts import Seat, seats_of
 from planner.export.orders import Order, lengths_of, numbered, on_processors, visible
 from planner.export.scripts import Start, Words
 from planner.launches.launch import Drafting, Launch
+from planner.models.dtypes import bytes_of
 
 PORT = 8080
 RPC_PORT = 50052
@@ -16,6 +17,8 @@ QUANTISES: tuple[str, ...] = ()
 """It reads formats from its file."""
 CACHES = {"int8": "q8_0", "int4": "q4_0", "fp8": "q8_0", "fp16": "f16", "bf16": "bf16"}
 CACHES |= {name: name for name in ("q8_0", "q4_0", "q4_1", "q5_0", "q5_1")} | {"iq4": "iq4_nl"}
+WITH_SCALES = ("int8", "int4", "fp8")
+"""Formats that it keeps in blocks with a scale each."""
 LEAST_BATCH = 2048
 """Its own default of -b."""
 TYPES = {
@@ -55,7 +58,7 @@ def _merged(seats: list[Seat]) -> list[Seat]:
 
 
 def _card(order: Order, replica: int, seat: Seat, port: int) -> Start:
-    command: Words = (("rpc-server", "-H", "0.0.0.0", "-p", str(port)),)
+    command: Words = ((order.release.lender, "-H", "0.0.0.0", "-p", str(port)),)
     return Start(replica, seat.node, 0, _seen(order, seat), command)
 
 
@@ -174,6 +177,13 @@ def decided(order: Order) -> list[str]:
             "which layers the host computes: the first of the model, where the plan takes the first"
             " of each stage; each card holds as many as the plan says"
         )
+    if order.launch.cache_format in WITH_SCALES:
+        kind = CACHES[order.launch.cache_format]
+        more = bytes_of(kind) / bytes_of(order.launch.cache_format) - 1
+        sentences.append(
+            f"how a cache in {order.launch.cache_format} is kept: as {kind}, whose scales take"
+            f" {more:.0%} more than was priced; plan with kv_dtype={kind} (--kv {kind})"
+        )
     if order.launch.prefix_caching is None:
         sentences.append("which slot a request goes to, by how much of its prompt is there already")
     return sentences
@@ -185,10 +195,13 @@ def benchmark(order: Order, url: str) -> Words:
     _, prompt, output = lengths_of(order)
     slots = order.launch.most_sequences or 1
     flags = [flag for flag in engine_flags(order) if flag[0] not in NOT_MEASURED]
-    settings = tuple("=".join(pair) for pair in starts(order)[-1].environment)
+    server = starts(order)[-1]
+    settings = tuple("=".join(pair) for pair in server.environment)
+    remote = [flag for flag in server.command if flag[0] == "--rpc"]
     return (
         ("env", *settings, "llama-batched-bench"),
         ("-m", order.launch.model),
+        *remote,
         *flags,
         ("-npp", str(prompt)),
         ("-ntg", str(output)),

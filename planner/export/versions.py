@@ -32,6 +32,8 @@ class Release:
     """Whether llama.cpp has --spec-type, and heads of the model may draft."""
     tensor_mode: str = "tensor"
     """How llama.cpp splits every layer over all cards."""
+    lender: str = "ggml-rpc-server"
+    """How the program of llama.cpp is called that lends a card to another node."""
 
 
 KNOWN: dict[EngineName, tuple[Release, ...]] = {
@@ -65,8 +67,18 @@ KNOWN: dict[EngineName, tuple[Release, ...]] = {
             drafted="--draft-max",
             draft_types=False,
             tensor_mode="row",
+            lender="rpc-server",
         ),
-        Release("b9235", "its help: --spec-type, --spec-draft-n-max, -sm tensor with --fit off"),
+        Release(
+            "b9235",
+            "its help: --spec-type, --spec-draft-n-max, -sm tensor with --fit off",
+            lender="rpc-server",
+        ),
+        Release(
+            "b9824",
+            "its own server, which was run (llama-cpp-python 0.3.36); lenders are ggml-rpc-server",
+            validated=True,
+        ),
     ),
     "huggingface": (Release("5.24", "transformers 5.24 and accelerate 1.15, read"),),
 }

@@ -296,6 +296,10 @@ def node_chips(topology: Topology) -> int:
 
 def _context(job: Job) -> int:
     needed = job.workload.context_tokens
+    software = job.software
+    if software.allots_whole_caches:
+        # What it rounds up to anyway; any more would be another block in each slot.
+        return math.ceil(needed / software.kv_block_tokens) * software.kv_block_tokens
     wanted = needed + BEYOND_TOKENS
     most = job.graph.most_context_tokens or wanted
     return max(needed, min(wanted, most))

@@ -27,8 +27,9 @@ PROGRAMS: dict[str, EngineName] = {
     "llama-cli.exe": "llama.cpp",
     "trtllm-serve": "tensorrt-llm",
     "rpc-server": "llama.cpp",
+    "ggml-rpc-server": "llama.cpp",
 }
-HELPERS = ("rpc-server",)
+HELPERS = ("rpc-server", "ggml-rpc-server")
 """Programs that lend an engine the cards of their host."""
 MPI = ("mpirun", "mpiexec")
 WITH_SERVE = ("vllm", "sglang")

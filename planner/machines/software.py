@@ -281,8 +281,17 @@ class Software(Record):
     in 8 bit."""
     most_tensor_parallel: Count = 1_000_000
     """1: layers are never split over chips."""
+    embedding_on_host: bool = False
+    """Whether the table of token embeddings stays in the memory of the host, where the machine has
+    one: a head that is tied to it is then a copy on its chip."""
     engine: Engine = Engine()
     """Which plans it can be started with."""
+
+    @property
+    def allots_whole_caches(self) -> bool:
+        """Whether a sequence's cache is there whole from its start, in blocks that are rounded up
+        once."""
+        return self.reserved_output_share == 1.0
 
     @property
     def waits_in_layers(self) -> bool:

@@ -410,6 +410,11 @@ class Topology(Record):
         joined = math.prod(fabric.units for fabric in self.fabrics)
         return min(joined, self.most_chips or joined)
 
+    @property
+    def embeds_on_host(self) -> bool:
+        """Whether the table of token embeddings lies with a host, and not on the chips."""
+        return self.software.embedding_on_host and self.host is not None
+
     @cached_property
     def levels(self) -> tuple[Level, ...]:
         """The fabrics as wired for `chips`, innermost first; those that join a single unit are

@@ -40,7 +40,8 @@ whether the machine chooses the former."""
 STORED_IN = {"attention": "kv_dtype", "indexer": "key_dtype"}
 """Which field says in what format an operator of a kind reads most, where it is not the weights'."""
 
-ENDS = ("embedding", "head", "pooler")
+EMBEDDING = "embedding"
+ENDS = (EMBEDDING, "head", "pooler")
 """Kinds of layer that stand around the layers of a model."""
 
 FEED_FORWARD = "feed-forward"

@@ -10,6 +10,7 @@ from planner.plan import Plan
 from planner.planning.conflicts import beyond_limits, beyond_rate
 from planner.planning.engine_search import AnySearch, EngineClusterSearch, search_of
 from planner.planning.search import ClusterSearch
+from planner.pricing.holdings import held_weight_bytes
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import ClusterCandidates
 from planner.units import spoken
@@ -123,16 +124,17 @@ def _out_of_memory(space: AnySpace) -> InfeasibleError:
     sequences = workload.batch_size or 1
     each = workload.context_tokens * graph.kv_bytes_per_token + graph.state_bytes_per_sequence
     kv = sequences * each
-    demand = graph.weight_bytes
+    weights = min(held_weight_bytes(graph, room.topology) for room in rooms)
+    demand = weights
     capacity = sum(room.chips * room.topology.chip.memory[0].capacity_bytes for room in rooms)
     resource = "memory for weights"
     what = f"its weights are {spoken(demand, 'B')} and the memory is {spoken(capacity, 'B')}"
     if demand <= capacity:
-        demand = graph.weight_bytes + kv
+        demand = weights + kv
         capacity = sum(room.chips * room.usable_bytes for room in rooms)
         resource = "memory for weights, KV cache and activations"
         what = (
-            f"its weights are {spoken(graph.weight_bytes, 'B')}, the KV cache of"
+            f"its weights are {spoken(weights, 'B')}, the KV cache of"
             f" {sequences} × {workload.context_tokens} tokens {spoken(kv, 'B')},"
             f" and {spoken(capacity, 'B')} may be filled"
         )
@@ -168,7 +170,7 @@ def _remedy(space: AnySpace) -> tuple[str, int | None]:
         return f"{first} a pool or take fewer bits for each weight", None
     topology = space.topology
     capacity_each = topology.chip.memory[0].capacity_bytes
-    least = memory.fewest_chips(space.graph.weight_bytes, capacity_each)
+    least = memory.fewest_chips(held_weight_bytes(space.graph, topology), capacity_each)
     counted = "chip" if least == 1 else "chips"
     smallest = smallest_chips(space)
     would_do = f"{smallest} would do"

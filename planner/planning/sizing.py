@@ -48,6 +48,7 @@ from planner.planning.headroom import headroom_of
 from planner.planning.partitioning import partition
 from planner.planning.seating import waits
 from planner.pricing.formats import peak_flop_per_s
+from planner.pricing.holdings import held_weight_bytes
 from planner.pricing.loads import PERCENTILES, SCATTERED
 from planner.pricing.stacks import machine_for
 from planner.scoring.plans import score_plan
@@ -522,7 +523,8 @@ def _of_even_sizes(asking: _Asking, extent: Extent) -> _Fewest:
 def _of_every_size(asking: _Asking, extent: Extent, last: int) -> _Fewest:
     """Of sizes each of which is wired in its own way."""
     chip = extent.topology.chip
-    least = memory.fewest_chips(asking.graph.weight_bytes, chip.memory[0].capacity_bytes)
+    held = held_weight_bytes(asking.graph, extent.topology)
+    least = memory.fewest_chips(held, chip.memory[0].capacity_bytes)
     if last - least >= MOST_SIZES:
         return _of_some_sizes(asking, extent, (least, last))
     best = _Fewest(None, extent.topology.chips + 1)

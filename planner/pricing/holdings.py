@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from planner.cost import memory
 from planner.machines.tiers import tier_of
-from planner.models.graph import ModelGraph
+from planner.machines.topology import Topology
+from planner.models.graph import EMBEDDING, ModelGraph
+from planner.models.operators import MatMul
 from planner.plan import Stage
 from planner.pricing.price_list import Holdings, Split
 from planner.pricing.schedule import Schedule
@@ -180,6 +182,20 @@ class StageHoldings:
             offloaded_bytes=away.weight_bytes + cached,
             offload_bytes=away.capacity_bytes,
         )
+
+
+def held_weight_bytes(graph: ModelGraph, topology: Topology) -> float:
+    """Of a model's weights, what chips that share them out hold between them. [B]"""
+    if not topology.embeds_on_host:
+        return graph.weight_bytes
+    tables = sum(layer.weight_bytes for layer in graph.layers if layer.kind == EMBEDDING)
+    copied = sum(
+        operator.replace(tied_to="").weight_bytes
+        for reader, _ in graph.tied_layers
+        for operator in graph.layers[reader].operators
+        if isinstance(operator, MatMul) and operator.tied_to
+    )
+    return graph.weight_bytes - tables + copied
 
 
 def most_fitting(headroom_bytes: Callable[[int], float], most: int) -> int:

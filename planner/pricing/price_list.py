@@ -21,7 +21,7 @@ from planner.machines.tiers import STREAMED_TOKENS, Tier, tier_of
 from planner.machines.topology import Topology
 from planner.models.demand import Demand, Numbers
 from planner.models.dtypes import Zeros
-from planner.models.graph import ModelGraph
+from planner.models.graph import EMBEDDING, ModelGraph
 from planner.models.operators import Attention, Experts
 from planner.pricing.collectives import (
     EXCHANGES,
@@ -501,9 +501,9 @@ class PriceList:
         """
         table = self._table(split)
         demand = table.demand
-        unfilled_tokens = workload.unfilled_tokens(self.topology.software.kv_block_tokens)
-        unfilled = unfilled_tokens * np.asarray(demand.kv_bytes_per_token)
-        tokens_held = held_tokens(workload, self.topology.software)
+        software = self.topology.software
+        unfilled = unfilled_tokens(workload, software) * np.asarray(demand.kv_bytes_per_token)
+        tokens_held = held_tokens(workload, software)
         held = unfilled + demand.held_kv_bytes(tokens_held / split.sequence, 1.0)
         longest = unfilled + demand.held_kv_bytes(workload.context_tokens / split.sequence, 1.0)
         if table.cache_ranks is not None:
@@ -511,14 +511,20 @@ class PriceList:
             held = held / table.cache_ranks
         columns = [np.asarray(demand.held_weight_bytes), held, longest - held]
         weights, each, more = table.steps_by_kind(np.concatenate(columns, axis=1)).T
+        on_host = self.topology.embeds_on_host
         return Holdings(
-            weight_bytes=weights,
+            weight_bytes=np.where(self._is_embedding & on_host, 0.0, weights),
             kv_bytes_per_sequence=each,
             kv_bytes_more=more,
             activation_bytes=float(self.activation_bytes(split, workload, tokens)[0]),
             workspace_bytes=self.workspace_bytes(split),
-            tied_bytes=table.tied_bytes,
+            tied_bytes=np.zeros_like(weights) if on_host else table.tied_bytes,
         )
+
+    @cached_property
+    def _is_embedding(self) -> NDArray[np.bool_]:
+        """Of each kind of layer, shape (kinds,)."""
+        return np.array([kind[0].kind == EMBEDDING for kind in self.graph.kinds])
 
     def token_bytes(self, split: Split) -> Floats:
         """What a token that may be taken back adds to the caches of a chip, and the state after
@@ -776,6 +782,13 @@ def held_tokens(workload: Workload, software: Software) -> float:
     in flight, and what it is sure to get of the rest. [1]"""
     held = workload.held_context_tokens
     return held + software.reserved_output_share * (workload.context_tokens - held)
+
+
+def unfilled_tokens(workload: Workload, software: Software) -> float:
+    """What the blocks of a sequence's cache leave empty beyond that. [1]"""
+    if software.allots_whole_caches:
+        return float(-workload.context_tokens % software.kv_block_tokens)
+    return workload.unfilled_tokens(software.kv_block_tokens)
 
 
 def usable_bytes_of(topology: Topology) -> float:

@@ -122,6 +122,7 @@ FLAGS = (
     "balances_prompts",
     "pads_heads",
     "launches_ahead",
+    "embedding_on_host",
     "exchanges_apart",
     "leaves_chips_without_heads",
     "packs_prompts",

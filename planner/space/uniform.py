@@ -24,6 +24,7 @@ from planner.machines.software import Software
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
+from planner.pricing.holdings import held_weight_bytes
 from planner.pricing.price_list import usable_bytes_of
 from planner.space.forms import Batches
 from planner.space.uniform_prices import Priced, Pricer
@@ -253,7 +254,8 @@ def _without_room(graph: ModelGraph, topology: Topology) -> InfeasibleError:
         f"no uniform pipeline of {graph.name} fits into {topology.chips} × {topology.chip.name}"
     )
     capacity = topology.chips * usable_bytes_of(topology)
-    return InfeasibleError(message, resource="memory", demand=graph.weight_bytes, capacity=capacity)
+    demand = held_weight_bytes(graph, topology)
+    return InfeasibleError(message, resource="memory", demand=demand, capacity=capacity)
 
 
 def _refuse_others(graph: ModelGraph, workload: Workload) -> None:

@@ -12,6 +12,7 @@ from planner.machines.topology import Topology
 from planner.models.graph import ENDS, ModelGraph
 from planner.plan import ChipRange
 from planner.pricing.engines import split_fault
+from planner.pricing.holdings import held_weight_bytes
 from planner.pricing.price_list import Reach, Split, reach_of, usable_bytes_of
 from planner.pricing.timing import Hop, hops_along
 from planner.space.boxes import least_parts
@@ -153,7 +154,7 @@ def shapes_of(
     engine can be started with, or any; on the ground's first `most_chips` chips, or on all."""
     topology = ground.topology
     most_chips = topology.chips if most_chips is None else min(most_chips, topology.chips)
-    weight_bytes = graph.weight_bytes
+    weight_bytes = held_weight_bytes(graph, topology)
     usable = usable_bytes_of(topology)
     ends_bytes = [layer.weight_bytes for layer in graph.layers if layer.kind in ENDS]
     layers = len(graph.layers) - len(ends_bytes)

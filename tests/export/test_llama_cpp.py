@@ -35,8 +35,19 @@ def test_its_loader_puts_layers_where_the_plan_has_them(cut):
 def test_the_context_counts_all_slots():
     options = options_of(told(cut_plan(GRAPH, MACHINE, (16, 16), sequences=4)).commands[-1])
     assert options["-np"] == "4"
-    assert int(options["-c"]) == 4 * 152
+    # 120 tokens in a slot, which llama.cpp rounds up to 256.
+    assert int(options["-c"]) == 4 * 256
     assert options["-ngl"] == "33"
+
+
+def test_a_slot_is_as_long_as_was_priced():
+    plan = cut_plan(GRAPH, MACHINE, (16, 16), sequences=4)
+    made = result_of(
+        GRAPH, MACHINE, plan, pl.Workload(batch_size=4, prompt_tokens=500, output_tokens=12)
+    )
+    options = options_of(to_engine(made, "llama.cpp", model="m.gguf").commands[-1])
+    assert options["-c"] == str(4 * 512)
+    assert made.score.stages[0].kv_bytes == 4 * 512 * GRAPH.kv_bytes_per_token / 2
 
 
 def test_cards_of_other_nodes_come_before_its_own():
@@ -44,6 +55,34 @@ def test_cards_of_other_nodes_come_before_its_own():
     assert [options_of(card)["-p"] for card in cards] == ["50052", "50053"]
     assert options_of(server)["--rpc"] == "$NODE_0:50052,$NODE_0:50053"
     assert options_of(server)["CUDA_VISIBLE_DEVICES"] == "0,1"
+
+
+@pytest.mark.parametrize(
+    ("version", "lender"), [("b9500", "rpc-server"), (None, "ggml-rpc-server")]
+)
+def test_who_lends_a_card_is_called_as_the_build_calls_it(version, lender):
+    plan = cut_plan(GRAPH, MACHINE, (8, 8, 8, 8), sequences=4)
+    workload = pl.Workload(batch_size=4, prompt_tokens=100, output_tokens=20)
+    made = result_of(GRAPH, MACHINE, plan, workload)
+    first, *_ = to_engine(
+        made, "llama.cpp", model="m.gguf", chips_per_node=2, version=version
+    ).commands
+    assert first.split()[1] == lender
+
+
+def test_scales_of_a_cache_that_was_priced_without_them_are_told():
+    graph = pl.load_model("llama-3.1-8b", kv_dtype="int8")
+    plan = cut_plan(graph, MACHINE, (16, 16), sequences=4)
+    workload = pl.Workload(batch_size=4, prompt_tokens=100, output_tokens=20)
+    made = to_engine(result_of(graph, MACHINE, plan, workload), "llama.cpp", model="m.gguf")
+    words = " ".join(made.file("start.sh").replace("#", "").split())
+    # 34 bytes for each 32 values.
+    assert "as q8_0, whose scales take 6% more than was priced; plan with kv_dtype=q8_0" in words
+
+
+def test_its_benchmark_takes_the_cards_of_all_nodes():
+    plan = cut_plan(GRAPH, MACHINE, (8, 8, 8, 8), sequences=4)
+    assert options_of(told(plan).benchmark)["--rpc"] == "$NODE_0:50052,$NODE_0:50053"
 
 
 def test_one_card_is_not_split():

@@ -1,5 +1,7 @@
 """Commands of several nodes and of several engines, put together again."""
 
+import pytest
+
 from planner.launches.commands import read_command
 from planner.launches.launch import Launch
 from planner.launches.planning import stack_of
@@ -54,8 +56,9 @@ def test_without_a_word_on_nodes_the_same_chips_are_no_replicas() -> None:
     assert "first command alone" in reading.told[-1].words
 
 
-def test_cards_that_hosts_lend_are_stages_before_the_own() -> None:
-    cards = [f"CUDA_VISIBLE_DEVICES={card} rpc-server -p {50052 + card} &" for card in (2, 3)]
+@pytest.mark.parametrize("lender", ["rpc-server", "ggml-rpc-server"])
+def test_cards_that_hosts_lend_are_stages_before_the_own(lender: str) -> None:
+    cards = [f"CUDA_VISIBLE_DEVICES={card} {lender} -p {50052 + card} &" for card in (2, 3)]
     server = "llama-server -m m.gguf --rpc $NODE_0:50054,$NODE_0:50055 -ts 3,2,2,2 -ngl 9"
     launch = launch_of(on_node(0, *cards) + on_node(1, f"CUDA_VISIBLE_DEVICES=0,1 {server}"))
     assert launch.devices == ((2, 3, 4, 5),)

@@ -4,13 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from planner import load_model, load_topology, partition
+from planner import fewest_chips, load_model, load_topology, partition
+from planner.errors import InfeasibleError
 from planner.machines.engine import Engine
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.deployment import Deployment
 from planner.pricing.holdings import (
     Ledger,
     StageHoldings,
+    held_weight_bytes,
     largest,
     layers_of,
     most_fitting,
@@ -61,6 +63,47 @@ def test_tied_weights_are_held_once_by_a_chip_that_has_both():
     assert graph.tied_layers == ((3, 0),)
     assert ledger(graph).weight_bytes == graph.weight_bytes
     assert ledger(tiny_graph()).weight_bytes - ledger(graph).weight_bytes == table
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_table_of_embeddings_that_stays_with_the_host_is_on_no_chip(tied):
+    graph = tiny_graph(tied_embedding=tied)
+    table = 8192 * 1024 * 2
+    software = tiny_software(embedding_on_host=True)
+    machine = tiny_topology(2, software=software, host=round_host())
+    served = Served(graph, machine, Workload())
+    first, last = (
+        StageHoldings(served, Stage(layers=names, groups=(ChipRange(first=at, count=1),)))
+        for at, names in enumerate((graph.names[:1], graph.names[1:]))
+    )
+    whole = StageHoldings(served, one_stage(graph).stages[0])
+    assert first.weight_bytes == 0.0
+    # A tied head is a copy, whatever else is on its chip.
+    assert whole.weight_bytes == last.weight_bytes
+    assert whole.weight_bytes == graph.weight_bytes - (0 if tied else table)
+    assert held_weight_bytes(graph, machine) == whole.weight_bytes
+    # Chips that are the host have it in their own memory.
+    alone = tiny_topology(1, software=software)
+    assert StageHoldings(
+        Served(graph, alone, Workload()), one_stage(graph).stages[0]
+    ).weight_bytes == (graph.weight_bytes)
+    assert held_weight_bytes(graph, alone) == graph.weight_bytes
+
+
+def test_a_model_fits_that_fits_without_its_table_of_embeddings():
+    graph = tiny_graph()
+    table = 8192 * 1024 * 2
+    room = (graph.weight_bytes - table / 2) / 0.9
+    chip = tiny_chip()
+    chip = chip.replace(memory=(chip.memory[0].replace(capacity_bytes=room),))
+    work = Workload(batch_size=1, prompt_tokens=8, output_tokens=8)
+    machine = tiny_topology(1, chip=chip, host=round_host())
+    with pytest.raises(InfeasibleError):
+        partition(graph, machine, work)
+    there = machine.replace(software=tiny_software(embedding_on_host=True))
+    result = partition(graph, there, work)
+    assert result.score.stages[0].weight_bytes == graph.weight_bytes - table
+    assert fewest_chips(graph, there, work, limits={"ttft_s": 10.0}).machines[0].most_chips == 1
 
 
 def test_what_may_be_filled_is_the_usable_share_less_what_is_reserved():

@@ -337,6 +337,17 @@ def test_room_may_be_kept_for_tokens_that_are_yet_to_come(share, tokens):
     assert longest == pytest.approx(120 * graph.kv_bytes_per_token)
 
 
+@pytest.mark.parametrize("arrivals", ["steady", "together"])
+def test_a_cache_that_is_there_from_the_start_is_rounded_up_once(arrivals):
+    graph = tiny_graph()
+    work = Workload(prompt_tokens=100, output_tokens=20, arrivals=arrivals)
+    software = tiny_software(reserved_output_share=1.0, kv_block_tokens=64)
+    held = PriceList(graph, tiny_topology(1, software=software)).holdings(Split(), work, 1.0)
+    each = held.kv_bytes_per_sequence @ np.array(graph.kind_counts)
+    assert each == pytest.approx(128 * graph.kv_bytes_per_token)
+    assert not held.kv_bytes_more.any()
+
+
 # ── On paper: 100 FLOP/s, 10 B/s, 1 s a launch ────────────────────────────────────────────────────
 
 ROUND = chain(

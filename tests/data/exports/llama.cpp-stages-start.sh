@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# llama-3.1-70b on 4 × NVIDIA Test, for llama.cpp b9235.
-# Options: its help: --spec-type, --spec-draft-n-max, -sm tensor with --fit off; not validated by
-# the engine.
+# llama-3.1-70b on 4 × NVIDIA Test, for llama.cpp b9824.
+# Options: its own server, which was run (llama-cpp-python 0.3.36); lenders are ggml-rpc-server.
 # 1 engine: tensor 1, pipeline 4, experts 1, attention data 1; at most 64 sequences in each, of 1000
 # + 200 tokens.
 # The fullest chip was priced with weights of 38 GB, caches of 6.06 GB and buffers of 131 MB, of 90

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# llama-3.1-70b on 8 × NVIDIA Test, for llama.cpp b9235.
-# Options: its help: --spec-type, --spec-draft-n-max, -sm tensor with --fit off; not validated by
-# the engine.
+# llama-3.1-70b on 8 × NVIDIA Test, for llama.cpp b9824.
+# Options: its own server, which was run (llama-cpp-python 0.3.36); lenders are ggml-rpc-server.
 # 2 engines: tensor 4, pipeline 1, experts 1, attention data 1; at most 32 sequences in each, of
 # 1000 + 200 tokens.
 # The fullest chip was priced with weights of 35.3 GB, caches of 2.89 GB and buffers of 45.1 MB, of
