@@ -87,8 +87,8 @@ def _doubt(proved: bool) -> str:
 
 def _title(reasons: Reasons) -> str:
     return (
-        f"why {reasons.field} = {field_text(reasons.field, reasons.objective)}; the plan is:"
-        f" {reasons.shape}"
+        f"why {reasons.field} = {field_text(reasons.field, reasons.objective)} (plan:"
+        f" {reasons.shape})"
     )
 
 

@@ -221,10 +221,10 @@ def test_two_micro_batches_hide_the_time_of_the_other_machine():
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"minimize": "ttft_s"}, "ttft_s is not asked of a pair of machines; ask for tpot_s"),
-     ({"minimize": "tpot_s", "limits": {"mfu_fraction": 0.1}}, "mfu_fraction is not asked of a pair"),
+    [({"minimize": "ttft_s"}, "ttft_s cannot be optimised or limited for a pair of machines; ask for tpot_s"),
+     ({"minimize": "tpot_s", "limits": {"mfu_fraction": 0.1}}, "mfu_fraction cannot be optimised or limited for a pair"),
      ({"minimize": "energy_per_token_j"}, "energy_per_token_j needs the power of both machines"),
-     ({"minimize": "usd_per_hour"}, "usd_per_hour needs a price")],
+     ({"minimize": "usd_per_hour"}, "usd_per_hour needs the price")],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_said(changes, words):
     silent = machine(2).replace(power=CONSTANT.replace(chip_w=None, system_w=None), price=Price())

@@ -132,5 +132,5 @@ def test_power_at_a_rate_is_limited_as_priced():
 def test_nothing_is_promised_surely_of_a_part_of_a_machine_without_rules():
     case = Case(tiny_graph(1), tiny_topology(3, chip=tiny_chip(2e9)), pl.Workload(batch_size=2))
     asked = {"limits": {"mfu_fraction": 0.001}, "sure": 0.8, "exclude": (0,)}
-    with pytest.raises(pl.InputError, match="sure= is not searched with exclude="):
+    with pytest.raises(pl.InputError, match="sure= cannot be combined with exclude="):
         pl.partition(*case[:3], minimize="tpot_s", **asked)
