@@ -78,7 +78,9 @@ def test_a_stream_leaves_its_batch_open_and_may_leave_its_rate():
     assert not rated.is_open_stream
     assert Workload(requests_per_s=3.0).is_stream
     assert not Workload(batch_size=None).is_stream
-    with pytest.raises(InputError, match=r"^Workload\.batch_size must be None where requests come at a rate"):
+    with pytest.raises(
+        InputError, match=r"^Workload\.batch_size must be None where requests come at a rate"
+    ):
         Workload(arrivals="poisson", batch_size=8)
 
 

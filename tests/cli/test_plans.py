@@ -650,7 +650,10 @@ def test_a_sizing_is_written_as_it_is_answered(run, tmp_path):
 def test_a_price_that_is_given_ranks_machines_that_have_none(run):
     asked = ("size", "qwen3-0.6b", "hgx-h100:1", "hgx-h20:1", "--batch", "4")
     silent = run(*asked)
-    assert "no price is known for hgx-h20:1, which stands last; --price '2.10 USD/h' gives one" in silent.out
+    assert (
+        "no price is known for hgx-h20:1, which stands last; --price '2.10 USD/h' gives one"
+        in silent.out
+    )
     assert re.search(r"^  hgx-h20:1 .* unknown +unknown ", silent.out, re.MULTILINE)
     given = run(*asked, "--price", "2 USD/h").out
     assert len(re.findall(r"^  hgx-h.* one chip +2 ", given, re.MULTILINE)) == 2
@@ -680,8 +683,14 @@ def test_a_machine_that_cannot_do_it_is_told_below_and_none_is_refused(run):
             "energy_per_token_j is not comparable: no scope of power is known for all machines",
         ),
         (("hgx-h100", "h100"), "h100 is given twice, the first time as hgx-h100"),
-        (("hgx-h100", "--arrivals", "poisson"), "the fewest chips depend on the rate of requests, which is open"),
-        (("hgx-h100", "--rate", "5", "--sure", "0.8"), "sure=0.8 is a probability with which limits"),
+        (
+            ("hgx-h100", "--arrivals", "poisson"),
+            "the fewest chips depend on the rate of requests, which is open",
+        ),
+        (
+            ("hgx-h100", "--rate", "5", "--sure", "0.8"),
+            "sure=0.8 is a probability with which limits",
+        ),
         (("hgx-h100:x",), "the chips of 'hgx-h100:x' must be a whole number of at least 1"),
         ((), "Missing argument 'topologies'"),
         (("hgx-h100", "--minimize", "tpot_s"), "size asks for the fewest chips; leave --minimize"),

@@ -104,7 +104,9 @@ def test_prices_take_the_first_basis_that_all_have():
 def test_prices_without_a_basis_in_common_are_refused_where_they_rank():
     apart = [machine(CHIP, NODE), machine(RENTAL)]
     assert alike(apart) == tuple(apart)
-    with pytest.raises(pl.InputError, match=r"not comparable.*round \(node or chip\), round \(rental\)"):
+    with pytest.raises(
+        pl.InputError, match=r"not comparable.*round \(node or chip\), round \(rental\)"
+    ):
         alike(apart, must=("usd_per_million_tokens",))
     with pytest.raises(pl.InputError, match="needs the price of round, which is not known"):
         alike([machine(), machine(NODE)], must=("usd_per_sample",))
@@ -213,6 +215,8 @@ def test_what_is_asked_for_tokens_never_stands_beside_what_chips_cost():
     asked = with_price(machine(), "0.59/0.79 USD/Mtok")
     with pytest.raises(pl.InputError, match="usd_per_million_tokens is not comparable"):
         alike([asked, machine(NODE)], must=("usd_per_million_tokens",))
-    with pytest.raises(pl.InputError, match="the same for every plan where tokens have a list price"):
+    with pytest.raises(
+        pl.InputError, match="the same for every plan where tokens have a list price"
+    ):
         alike([asked, asked], must=("usd_per_million_tokens",))
     assert alike([asked, asked]) == (asked, asked)

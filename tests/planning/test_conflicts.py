@@ -136,9 +136,7 @@ def test_the_most_that_is_served_is_that_of_the_best_of_all_plans(engine):
     graph = tiny_graph(2)
     software = tiny_software(engine=ENGINES[engine], most_sequences=5)
     topology = tiny_topology(3, software=software, chip=tiny_chip(3 * graph.weight_bytes))
-    with pytest.raises(
-        pl.InfeasibleError, match="requests a second, and no plan serves"
-    ) as caught:
+    with pytest.raises(pl.InfeasibleError, match="requests a second, and no plan serves") as caught:
         pl.partition(graph, topology, pl.Workload(requests_per_s=1e5), minimize="chips")
     most = caught.value.capacity
 

@@ -72,7 +72,9 @@ def test_it_can_be_refused_as_before():
 
 
 def test_limits_that_only_chips_could_keep_are_named():
-    with pytest.raises(InfeasibleError, match="only with layers in the memory of board, and no such plan keeps"):
+    with pytest.raises(
+        InfeasibleError, match="only with layers in the memory of board, and no such plan keeps"
+    ):
         partition(GRAPH, machine(SHORT), Workload(batch_size=2, **ASKED), limits={"tpot_s": 1e-9})
 
 
@@ -81,7 +83,9 @@ def test_a_host_that_is_short_too_is_named():
     tight = topology.host.processor.memory[0].replace(capacity_bytes=1e3)
     processor = topology.host.processor.replace(memory=(tight,))
     topology = topology.replace(host=topology.host.replace(processor=processor))
-    with pytest.raises(InfeasibleError, match="it does not fit with layers in the memory of board either"):
+    with pytest.raises(
+        InfeasibleError, match="it does not fit with layers in the memory of board either"
+    ):
         partition(GRAPH, topology, Workload(batch_size=2, **ASKED))
 
 

@@ -157,7 +157,10 @@ def test_a_forged_rate_is_found_out():
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"minimize": "tpot_s"}, "Workload.requests_per_s is open, and tpot_s does not say which rate"),
+        (
+            {"minimize": "tpot_s"},
+            "Workload.requests_per_s is open, and tpot_s does not say which rate",
+        ),
         ({"maximize": "tokens_per_s", "space": "any"}, "needs space 'engine'"),
         ({"maximize": "tokens_per_s", "sure": 0.4}, "above 0.5"),
         ({"maximize": "tokens_per_s", "limits": {"ttft_p98_s": 1.0}}, "ttft_p9[59]_s"),

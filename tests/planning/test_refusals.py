@@ -53,7 +53,9 @@ def test_as_many_chips_as_the_refusal_says_do():
 
 def test_where_no_number_of_chips_would_do_that_is_said():
     topology = tiny_topology(2, chip=tiny_chip(1e6))
-    with pytest.raises(pl.InfeasibleError, match="even 2 chips, the most of this machine, are not enough") as caught:
+    with pytest.raises(
+        pl.InfeasibleError, match="even 2 chips, the most of this machine, are not enough"
+    ) as caught:
         pl.partition(tiny_graph(), topology, pl.Workload(), minimize="tpot_s")
     assert caught.value.smallest_chips is None
 

@@ -169,7 +169,9 @@ def test_the_report_says_first_who_waits():
     said = str(found).splitlines()
     held, queued = found.score.batch_size, found.score.queued
     assert said[2].startswith("for 40 sequences")
-    assert said[3].startswith(f"{queued} of the 40 sequences wait in a queue: the plan has room for {held}")
+    assert said[3].startswith(
+        f"{queued} of the 40 sequences wait in a queue: the plan has room for {held}"
+    )
     assert f"no plan that has {held} sequences in flight has a lower one" in said[5]
     assert said[5].endswith("no plan has room for more sequences")
     assert re.search(rf"^  sequences in the queue +{queued}$", str(found), re.MULTILINE)

@@ -228,7 +228,10 @@ def test_users_at_once_do_not_wait():
     them."""
     users = pl.Workload(batch_size=100, prompt_tokens=20, output_tokens=4)
     assert sized(GRAPH, node_of(), users) == 2
-    with pytest.raises(pl.InfeasibleError, match="1 × tiny have room for [0-9]+ users at once, and 100 are asked for"):
+    with pytest.raises(
+        pl.InfeasibleError,
+        match="1 × tiny have room for [0-9]+ users at once, and 100 are asked for",
+    ):
         fewest_chips(GRAPH, node_of().replace(chips=1), users)
 
 

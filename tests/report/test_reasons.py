@@ -13,7 +13,13 @@ def test_reasons_show_themselves_as_text_and_html_and_come_back_from_json():
     text = str(reasons)
     assert all(
         head in text
-        for head in ("what limits the plan", "would bring", "each other shape", "% worse", "% better")
+        for head in (
+            "what limits the plan",
+            "would bring",
+            "each other shape",
+            "% worse",
+            "% better",
+        )
     )
     assert "<table" in reasons._repr_mimebundle_()["text/html"]
     assert type(reasons).from_json(reasons.to_json()) == reasons

@@ -52,7 +52,10 @@ def test_machines_stand_below_one_another_with_what_they_need_and_cost(found):
     assert column(text, "USD/h") == ["2", "unknown"]
     assert column(text, "what binds") == ["places for users", "places for users"]
     assert column(text, "headroom") == ["+28 %: 128 users", "+28 %: 128 users"]
-    assert "no price is known for unpriced, which stands last; --price '2.10 USD/h' gives one\n" in text
+    assert (
+        "no price is known for unpriced, which stands last; --price '2.10 USD/h' gives one\n"
+        in text
+    )
     assert "nodes and unpriced: chosen from" not in text
     assert text.splitlines()[-1].startswith("<small>: tiny in bf16 does not fit")
 
@@ -95,7 +98,9 @@ def test_whole_nodes_that_are_paid_are_told(found):
     assert "nodes: whole nodes are paid: 2 of 4 chips are paid and not used" in text
     both = one.replace(bill=node, paid_result=one.result)
     text = str(found.replace(machines=(both,)))
-    assert "whole nodes are paid, and 1 node is enough for the plan 2 × (one chip) on 2 chips" in text
+    assert (
+        "whole nodes are paid, and 1 node is enough for the plan 2 × (one chip) on 2 chips" in text
+    )
 
 
 def test_lines_are_no_wider_than_a_terminal(found):

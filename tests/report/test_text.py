@@ -27,12 +27,18 @@ def test_a_printed_result_says_what_was_asked(result):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"batch_size": None}, "for the best number of sequences at once, each 64 prompt + 16 output tokens"),
+        (
+            {"batch_size": None},
+            "for the best number of sequences at once, each 64 prompt + 16 output tokens",
+        ),
         (
             {"batch_size": None, "requests_per_s": 2.5},
             "for 2.5 requests a second, each 64 prompt + 16 output tokens; they arrive at random",
         ),
-        ({"arrivals": "together"}, "for 4 sequences at once, each 64 prompt + 16 output tokens; all start together"),
+        (
+            {"arrivals": "together"},
+            "for 4 sequences at once, each 64 prompt + 16 output tokens; all start together",
+        ),
     ],
 )
 def test_the_question_is_told_in_words(changes, said):
@@ -206,9 +212,7 @@ def test_what_the_figures_rest_on_is_said(model, machine, workload, said):
 def test_a_request_that_is_longer_than_the_context_is_warned_of_with_the_question(lengths, said):
     graph = pl.load_model("llama-2-7b")
     lines = text.question_lines(graph, pl.load_topology("hgx-h100"), pl.Workload(**lengths))
-    assert lines[3:] == [
-        f"warning: {said} longer than the context of llama-2-7b (4,096 tokens)"
-    ]
+    assert lines[3:] == [f"warning: {said} longer than the context of llama-2-7b (4,096 tokens)"]
     fits = pl.Workload(prompt_tokens=4000, output_tokens=96)
     assert text.warning_lines(graph, fits) == []
 

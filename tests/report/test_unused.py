@@ -41,9 +41,7 @@ def test_chips_that_are_not_used_are_told_with_what_is_proved_of_them():
 
 
 def test_excluded_chips_are_named_and_not_called_unused():
-    found = pl.partition(
-        tiny_graph(2), tiny_topology(2), WORKLOAD, minimize="chips", exclude=(0,)
-    )
+    found = pl.partition(tiny_graph(2), tiny_topology(2), WORKLOAD, minimize="chips", exclude=(0,))
     assert unused.idle_lines(found) == ["excluded: chip 0"]
 
 
@@ -61,9 +59,7 @@ def test_a_pool_without_a_stage_is_told_with_the_reason():
     other = {"a": "b", "b": "a"}[used]
     (line,) = unused.left_out_pools(found)
     assert line.startswith(f"unused: {other} (1 × tiny")
-    assert line.endswith(
-        "; no plan that uses it is more than 0.1 % better in energy_per_token_j"
-    )
+    assert line.endswith("; no plan that uses it is more than 0.1 % better in energy_per_token_j")
     assert line in str(found).splitlines()
 
 
