@@ -467,8 +467,8 @@ def _refusal(asked: _Asked) -> InfeasibleError:
             room = served.usable_bytes * served.topology.chips
             return InfeasibleError(
                 f"the {name} machine is too small: {served.topology.chips} chips of"
-                f" {served.topology.name} have room for {spoken(room, 'B')}, and {served.graph.name}"
-                f" has {spoken(needed, 'B')} of weights, which are split by whole layers and"
+                f" {served.topology.name} have room for {spoken(room, 'B')}, and the"
+                f" {served.graph.name} has {spoken(needed, 'B')} of weights, which are split by whole layers and"
                 " experts and need room for caches and buffers too; give it more chips",
                 resource="memory",
                 demand=needed,

@@ -544,7 +544,7 @@ def disaggregated_lines(score: DisaggregatedScore) -> list[str]:
     return [
         *_headline_lines(pool_headline(score)),
         "",
-        *_breakdown_lines("a later token", score.breakdown),
+        *_breakdown_lines("a later token", score.breakdown, POOLED),
         "",
         *_breakdown_lines("the first token", score.prefill_breakdown, FIRST),
         "",
@@ -613,7 +613,7 @@ def paired_lines(score: PairedScore) -> list[str]:
     return [
         *_headline_lines(pair_headline(score)),
         "",
-        *_breakdown_lines("a token", score.breakdown),
+        *_breakdown_lines("a token", score.breakdown, PAIRED),
         "",
         *aligned(
             [
@@ -894,6 +894,10 @@ LATER = {"bubble": "bubble (waiting for the slowest stage)", "hop": "hops betwee
 """Causes that need more words, of a later token."""
 FIRST = LATER | {"bubble": "waiting for the passes and prompts before it"}
 """The same of the first token, whose prompt waits; its stages do not."""
+POOLED = {"bubble": "waiting for its turn", "hop": "links (KV cache, hops between stages)"}
+"""The same of a later token that a decode pool makes."""
+PAIRED = {"bubble": "waiting for its turn", "hop": "link between the machines"}
+"""The same of a token that goes from one machine to another and back in every layer."""
 
 
 def _breakdown_lines(

@@ -152,7 +152,7 @@ def range_text(low: str, high: str) -> str:
     return f"{number if unit and high.endswith(f' {unit}') else low} to {high}"
 
 
-def _counted(title: str, score: Score | PairedScore) -> str:
+def _counted(title: str, score: Score | PairedScore | DisaggregatedScore) -> str:
     """What joules, watts or dollars count; "" of other figures, and where that is not known."""
     if title.startswith(("energy", "power")):
         scope = {
@@ -167,7 +167,7 @@ def _counted(title: str, score: Score | PairedScore) -> str:
     return ""
 
 
-def _with_counted(text: str, title: str, score: PairedScore) -> str:
+def _with_counted(text: str, title: str, score: PairedScore | DisaggregatedScore) -> str:
     counted = _counted(title, score)
     return f"{text} ({counted})" if counted else text
 
@@ -180,7 +180,10 @@ def pool_headline(score: DisaggregatedScore) -> list[tuple[str, str]]:
         for name, word in FIELD_WORDS.items()
         if name != "requests_per_s" and hasattr(score, name)
     }
-    known = [(word.title, field_text(name, getattr(score, name))) for name, word in words.items()]
+    known = [
+        (word.title, _with_counted(field_text(name, getattr(score, name)), word.title, score))
+        for name, word in words.items()
+    ]
 
     sent = spoken(score.transfer_bytes, "B")
     sent_in = spoken(score.transfer_s, "s")

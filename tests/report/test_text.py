@@ -326,7 +326,7 @@ def test_two_pools_are_told_with_what_sets_their_rate_and_where_the_time_goes():
     )
     text = str(result)
     assert f"limited by the {result.score.slowest}" in text
-    assert "\n  hops between stages " in text  # the cache's way
+    assert "\n  links (KV cache, hops between stages) " in text  # the cache's way
     assert text.index("plan of the prefill pool: ") < text.index("plan of the decode pool: ")
     assert text.index("\nprefill pool") < text.index("\ndecode pool")
     assert re.search("^chosen from: any plan", text, re.MULTILINE)

@@ -77,14 +77,27 @@ UNTOLD = {"key", "message", "bound", "power_scope", "power_basis", "price_basis"
 
 
 def columns_of(rows: Sequence[SweepRow]) -> tuple[list[Column], list[Column]]:
-    """What is asked alike in all rows; and what is asked, and found, row by row."""
-    asked = [column for column in ASKED if any(map(column.text, rows))]
-    alike = [column for column in asked if len(set(map(column.text, rows))) == 1]
+    """What all rows have in common; and what is told row by row."""
+    objectives = {row.objective for row in rows}
     known = {column.field for column in (*ASKED, *FOUND)} | UNTOLD
+    if len(objectives) == 1:
+        known |= objectives  # that figure is the value
     figures = [_figure(name) for name in WORDS if name in SweepRow.model_fields]
     rest = [column for column in figures if column.field not in known]
-    found = [column for column in (*FOUND, *rest) if any(map(column.text, rows))]
-    return alike, [*(column for column in asked if column not in alike), *found]
+
+    asked = [column for column in ASKED if any(map(column.text, rows))]
+    found = [column for column in FOUND if any(map(column.text, rows))]
+    figured = [column for column in rest if any(map(column.text, rows))]
+    alike = [column for column in asked if _is_alike(column, rows)]
+    if len(rows) > 1:
+        always = ("status", "value")
+        alike += [one for one in found if one.field not in always and _is_alike(one, rows)]
+    told = [column for column in (*asked, *found) if column not in alike]
+    return alike, [*told, *figured]
+
+
+def _is_alike(column: Column, rows: Sequence[SweepRow]) -> bool:
+    return len(set(map(column.text, rows))) == 1
 
 
 def table_text(rows: Sequence[SweepRow], undone: int = 0) -> str:

@@ -38,16 +38,17 @@ def row(number=0, **changes):
 
 
 def test_what_is_asked_alike_is_told_once_and_the_rest_row_by_row():
-    rows = [row(0), row(1, prompt_tokens=128, value=0.02, tpot_s=0.02)]
+    rows = [row(0), row(1, prompt_tokens=128, value=0.02, tpot_s=0.02, chips=4)]
     assert table_text(rows).splitlines() == [
         "2 cells: 2 optimal",
         "in all of them: model tiny, weights bf16, machine shed, of chips 8, software plain,"
-        " batch asked 4, output 16, objective tpot_s, limits ttft_s at most 500 ms, space any",
+        " batch asked 4, output 16, objective tpot_s, limits ttft_s at most 500 ms, space any, replicas"
+        " 1, TP 2, PP 1, batch 4",
         "",
-        "prompt  status   value  chips  replicas  TP  PP  batch  ttft_s  tpot_s  tokens_per_s",
-        "------  -------  -----  -----  --------  --  --  -----  ------  ------  ------------",
-        "64      optimal  10 ms  2      1         2   1   4      200 ms  10 ms   400 tokens/s",
-        "128     optimal  20 ms  2      1         2   1   4      200 ms  20 ms   400 tokens/s",
+        "prompt  status   value  chips  ttft_s  tokens_per_s",
+        "------  -------  -----  -----  ------  ------------",
+        "64      optimal  10 ms  2      200 ms  400 tokens/s",
+        "128     optimal  20 ms  4      200 ms  400 tokens/s",
     ]
 
 
