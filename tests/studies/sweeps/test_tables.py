@@ -63,7 +63,20 @@ def test_a_cell_without_a_plan_has_an_empty_value_and_its_kind_a_sentence_below(
 
 
 def test_no_line_of_the_table_is_wider_than_a_terminal_and_what_is_left_out_is_named():
-    many = dict.fromkeys(("energy_per_token_j", "usd_per_hour", "mfu_fraction"), 0.5)
+    many = dict.fromkeys(
+        (
+            "energy_per_token_j",
+            "usd_per_hour",
+            "mfu_fraction",
+            "power_w",
+            "request_s",
+            "tokens_per_s_per_user",
+            "requests_per_s",
+            "usd_per_million_tokens",
+            "bubble_fraction",
+        ),
+        0.5,
+    )
     rows = [row(n, prompt_tokens=64 + n, **many) for n in range(SHOWN + 3)]
     lines = table_text(rows).splitlines()
     assert max(map(len, lines[3 : 5 + SHOWN])) <= WIDTH
