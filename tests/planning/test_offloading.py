@@ -101,7 +101,7 @@ def test_the_text_says_how_many_and_where():
     found = partition(GRAPH, machine(SHORT), Workload(batch_size=2, **ASKED))
     away = len(found.plan.stages[0].offloaded)
     told = str(found)
-    assert f"{away} of 10 layers lie in the memory of board" in told
+    assert f"{away} of 10 layers are kept in the memory of board" in told
     assert "HBM of the chips is short" in told
     assert "no plan with all layers on them fits" in told
     assert f"one chip, {away} layers off the chips" in told

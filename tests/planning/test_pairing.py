@@ -236,11 +236,11 @@ def test_what_cannot_be_asked_is_said(changes, words):
 
 def test_why_there_is_no_plan_is_said():
     graph = tiny_moe(2)
-    with pytest.raises(pl.InfeasibleError, match=r"^no plan of the experts machine: 2 chips"):
+    with pytest.raises(pl.InfeasibleError, match=r"^the experts machine is too small: 2 chips"):
         disaggregate_attention(
             graph, WORK, link=LINK, attention=machine(2), experts=machine(2, 20e6)
         )
-    with pytest.raises(pl.InfeasibleError, match=r"^no plan of the attention machine: 2 chips"):
+    with pytest.raises(pl.InfeasibleError, match=r"^the attention machine is too small: 2 chips"):
         disaggregate_attention(
             graph, WORK, link=LINK, attention=machine(2, 1e6), experts=machine(2)
         )

@@ -125,7 +125,7 @@ def test_a_percentile_is_told_and_verified_without_a_false_word(rate):
 
 def test_power_at_a_rate_is_limited_as_priced():
     case = small_stream()
-    with pytest.raises(pl.InputError, match="power_w is limited at a rate"):
+    with pytest.raises(pl.InputError, match="a limit on power_w cannot be combined with sure="):
         pl.partition(*case[:3], maximize="tokens_per_s", limits={"power_w": 1e4}, sure=0.8)
 
 

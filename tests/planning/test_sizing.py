@@ -327,7 +327,9 @@ def test_the_cheapest_machine_stands_first_and_one_without_a_price_last():
     assert [one.machine for one in found.machines] == ["cheap", "dear", "silent"]
     assert found.ranked
     assert found.cheapest.machine == "cheap"
-    assert found.notes == ("no price is known of silent: behind all that have one",)
+    assert found.notes == (
+        "no price is known for silent, which stands last; --price '2.10 USD/h' gives one",
+    )
 
 
 def test_prices_that_count_different_things_are_not_ranked():
@@ -336,7 +338,7 @@ def test_prices_that_count_different_things_are_not_ranked():
     assert [one.machine for one in found.machines] == ["dear", "cheap"]
     assert not found.ranked
     assert found.cheapest is None
-    assert "not ranked: usd_per_hour is not comparable" in found.notes[0]
+    assert "not ranked by price: usd_per_hour is not comparable" in found.notes[0]
 
 
 def test_prices_are_counted_alike_beside_a_machine_that_has_none():
