@@ -35,7 +35,7 @@ class InputError(PlannerError, ValueError):
 
 
 class UnknownNameError(InputError):
-    """A name that no table has."""
+    """A name that is not known; the message gives the nearest three."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind = kind

@@ -16,6 +16,11 @@ from planner.errors import InputError, listed, nearest_names, shortened, told
 
 T = TypeVar("T")
 
+LINE = 200
+"""Of what `repr` says of a record. [characters]"""
+MOST_BRIEF = 6
+"""Values of a list that are told one by one where a record is told in brief."""
+
 MOST_LISTED = 2**20
 """Entries of a list in a record."""
 MOST_FAULTS = 1_000
@@ -125,9 +130,23 @@ class Record(BaseModel):
             raise InputError(sentence_of(error, cls.__name__)) from None
 
     def __str__(self) -> str:
-        """As a person reads it, where somebody said how; else as Python writes it."""
+        """As a person reads it, where somebody said how; else its fields, those that hold much in
+        brief."""
         shown = as_text(self)
-        return super().__str__() if shown is None else shown
+        return " ".join(_fields_in_brief(self)) if shown is None else shown
+
+    def __repr__(self) -> str:
+        """One line, whatever the record holds: a result has a model and a machine inside."""
+        return as_line(self)
+
+    def __dir__(self) -> list[str]:
+        """Our own names: pydantic's work too, and would hide them among thirty others."""
+        own = type(self).model_fields
+        return [
+            name
+            for name in super().__dir__()
+            if name in own or name.startswith("__") or name not in PYDANTIC
+        ]
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         """Text, and HTML where somebody said how the record looks in a notebook."""
@@ -146,9 +165,15 @@ class Record(BaseModel):
         }
 
 
+PYDANTIC = frozenset(dir(BaseModel))
+"""What every model of pydantic has."""
+
+
 class Portrait(NamedTuple):
     """How the records of one class show themselves; None: not in this form."""
 
+    line: Callable[[Any], str] | None = None
+    """What stands in the brackets of its `repr`."""
     text: Callable[[Any], str] | None = None
     html: Callable[[Any], str] | None = None
     svg: Callable[[Any], str] | None = None
@@ -167,6 +192,59 @@ def show_as(kind: type[Record], **forms: Callable[..., Any]) -> None:
     """Say how the records of a class show themselves, in some of the forms of a `Portrait`."""
     shown = Portrait(**forms)
     portrait.register(kind, lambda _: shown)
+
+
+def as_line(record: Record) -> str:
+    """A record in one line of at most `LINE` characters: "Workload(batch_size=8, …)"."""
+    name = type(record).__name__
+    draw = _portrait_of(record).line
+    try:
+        said = "" if draw is None else draw(record)
+    except AttributeError:  # built without checks, it may lack what the line tells
+        said = ""
+    said = said or ", ".join(_fields_in_brief(record, changed=True))
+    return f"{name}({shortened(said, LINE - len(name) - 2)})"
+
+
+def _fields_in_brief(record: Record, *, changed: bool = False) -> list[str]:
+    """Names and values; `changed`: of the fields alone that are not as they are by default."""
+    fields = type(record).model_fields
+    # A record that is being built, or was built without checks, has not all of them.
+    held = {name: value for name, value in record.__dict__.items() if name in fields}
+    return [
+        f"{name}={_in_brief(value)}"
+        for name, value in held.items()
+        if not (changed and _is_default(value, fields[name].default))
+    ]
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    return type(value) is type(default) and bool(value == default)
+
+
+def _in_brief(value: Any) -> str:
+    """A value of a field, in some words."""
+    if isinstance(value, Record):
+        return _named_in_brief(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, tuple | list):
+        return _listed_in_brief(value)
+    return told(value)
+
+
+def _named_in_brief(record: Record) -> str:
+    """By its name, where it has one."""
+    name = record.__dict__.get("name")
+    return f"{type(record).__name__}({told(name) if isinstance(name, str) else '…'})"
+
+
+def _listed_in_brief(values: Sequence[Any]) -> str:
+    """One by one where there are a few plain ones; else how many of what there are."""
+    if len(values) > MOST_BRIEF or any(isinstance(value, Record) for value in values):
+        return f"{len(values)} × {type(values[0]).__name__}"
+    comma = "," if len(values) == 1 else ""
+    return f"({', '.join(map(_in_brief, values))}{comma})"
 
 
 def as_text(record: Record) -> str | None:

@@ -158,12 +158,12 @@ class Workload(Record):
     def check_rate(self) -> Self:
         if self.is_stream and self.batch_size is not None:
             raise InputError(
-                "Workload.batch_size: where requests come as a stream the batch is an outcome; make"
-                f" it None, not {self.batch_size}"
+                "Workload.batch_size must be None where requests come at a rate (the rate decides the"
+                f" batch), not {self.batch_size}"
             )
         if self.requests_per_s is not None and self.arrivals == "together":
             raise InputError(
-                "Workload.arrivals: requests that come at a rate do not start together; make it"
+                "Workload.arrivals: requests that come at a rate cannot start together; make it"
                 " 'poisson'"
             )
         return self
@@ -172,17 +172,17 @@ class Workload(Record):
     def check_phase(self) -> Self:
         if self.phase == "prefill" and self.batch_size is not None:
             raise InputError(
-                "Workload.batch_size: a prefill pool takes one prompt after the other; make it"
-                f" None, not {self.batch_size}"
+                "Workload.batch_size must be None for a prefill pool, which takes one prompt after"
+                f" the other, not {self.batch_size}"
             )
         if self.phase != "both" and self.arrivals == "together":
             raise InputError(
-                f"Workload.arrivals: a {self.phase} pool serves a steady stream; make it 'steady'"
+                f"Workload.arrivals: requests reach a {self.phase} pool one by one; make it 'steady'"
             )
         if self.transfer_s and self.phase != "decode":
             raise InputError(
-                "Workload.transfer_s: only a decode pool waits for caches; make it 0 or phase"
-                " 'decode'"
+                "Workload.transfer_s: only a decode pool waits for KV caches; make it 0, or make"
+                " phase 'decode'"
             )
         if self.phase == "decode" and self.output_tokens == 1:
             raise InputError(
@@ -195,7 +195,7 @@ class Workload(Record):
     def check_queued(self) -> Self:
         if self.queued and self.batch_size is None:
             raise InputError(
-                "Workload.queued: clients wait where a batch_size says how many are in flight;"
+                "Workload.queued needs a batch_size, which says how many sequences are in flight;"
                 f" give one, or make queued 0, not {self.queued}"
             )
         return self

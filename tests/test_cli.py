@@ -35,7 +35,7 @@ def test_what_better_plans_would_break_is_told_in_both_formats(run):
     assert miss["broken"] == "tpot_s"
     assert miss["reached"] > miss["allowed"] == 0.004
     assert "near miss: " in text
-    assert " % cheaper (" in text
+    assert " % lower (" in text
 
 
 def test_a_plan_that_does_not_fit_is_infeasible(run):

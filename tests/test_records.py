@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 
 from planner.errors import InputError, told
 from planner.models.graph import ModelGraph
-from planner.plan import ChipRange
-from planner.records import Record, field_name
+from planner.plan import ChipRange, Plan
+from planner.records import LINE, Record, field_name
 from planner.workload import Workload
 from tests.instances import tiny_graph
 from tests.lanes import spread
@@ -187,6 +187,52 @@ def test_the_schema_is_closed_and_carries_the_docstrings():
 def test_a_record_without_a_portrait_shows_its_fields():
     assert CABLE._repr_mimebundle_() == {"text/plain": "length_m=1.5 strands=(1, 2)"}
     assert str(Workload(batch_size=3)).startswith("batch_size=3 ")
+
+
+@pytest.mark.parametrize(
+    ("record", "line"),
+    [
+        (CABLE, "Cable(length_m=1.5, strands=(1, 2))"),
+        (Cable(length_m=2), "Cable(length_m=2)"),
+        (Cable(length_m=1, strands=(1,)), "Cable(length_m=1, strands=(1,))"),
+        (Loom(cables=(CABLE, CABLE)), "Loom(cables=2 × Cable)"),
+        (Loom(cables=(), label="x" * 100), f"Loom(cables=(), label='{'x' * 39}…')"),
+        (Workload(), "Workload()"),
+    ],
+)
+def test_repr_is_a_line_of_what_is_not_as_usual(record, line):
+    assert repr(record) == line
+
+
+def test_repr_of_a_record_that_holds_much_is_a_line_all_the_same():
+    many = create_model(
+        "Many", __base__=Record, **{f"figure_{n}": (float, ...) for n in range(100)}
+    )
+    line = repr(many(**{f"figure_{n}": 0.5 for n in range(100)}))
+    assert line.startswith("Many(figure_0=0.5, figure_1=0.5, ")
+    assert line.endswith("…)")
+    assert len(line) == LINE
+
+
+def test_a_record_that_was_built_without_checks_has_a_repr_too():
+    assert repr(Plan.model_construct(micro_batches=3)) == "Plan(micro_batches=3)"
+    assert repr(Loom.model_construct()) == "Loom()"
+
+
+def test_completion_offers_our_names_and_not_those_of_pydantic():
+    offered = set(dir(CABLE))
+    assert {"length_m", "strands", "replace", "to_json", "from_json"} <= offered
+    public = {name for name in offered if not name.startswith("_")}
+    assert public & set(dir(BaseModel)) == set()
+    assert "check_strands" in public
+    # What tools look for is there, and pydantic's own names still work.
+    assert {"__class__", "__dict__", "__doc__"} <= offered
+    assert CABLE.model_dump() == {"length_m": 1.5, "strands": (1, 2)}
+
+
+def test_a_record_that_holds_records_shows_them_in_brief():
+    loom = Loom(cables=(CABLE,) * 3)
+    assert str(loom) == "cables=3 × Cable label='loom'"
 
 
 def test_a_record_that_knows_how_to_show_itself_does():

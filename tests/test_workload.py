@@ -78,7 +78,9 @@ def test_a_stream_leaves_its_batch_open_and_may_leave_its_rate():
     assert not rated.is_open_stream
     assert Workload(requests_per_s=3.0).is_stream
     assert not Workload(batch_size=None).is_stream
-    with pytest.raises(InputError, match=r"^Workload\.batch_size: where requests come as a stream"):
+    with pytest.raises(
+        InputError, match=r"^Workload\.batch_size must be None where requests come at a rate"
+    ):
         Workload(arrivals="poisson", batch_size=8)
 
 
@@ -89,7 +91,7 @@ def test_under_a_rate_of_requests_the_batch_is_an_outcome():
     )
     with pytest.raises(
         InputError,
-        match=r"^Workload\.batch_size: where requests come as a stream [^\n]+ make it None, not 4$",
+        match=r"^Workload\.batch_size must be None where requests come at a rate [^\n]+, not 4$",
     ):
         Workload(requests_per_s=2.5, batch_size=4)
 
@@ -104,14 +106,14 @@ def test_a_prefill_pool_takes_one_prompt_after_the_other_and_grows_no_sequence()
     assert work.batch_size is None
     assert work.context_tokens == work.held_context_tokens == 100
     with pytest.raises(
-        InputError, match=r"^Workload\.batch_size: a prefill pool [^\n]+ make it None, not 4$"
+        InputError, match=r"^Workload\.batch_size must be None for a prefill pool[^\n]+, not 4$"
     ):
         Workload(phase="prefill", batch_size=4)
 
 
 def test_pools_of_one_phase_serve_a_steady_stream_of_more_than_first_tokens():
     with pytest.raises(
-        InputError, match=r"^Workload\.arrivals: a decode pool serves a steady stream"
+        InputError, match=r"^Workload\.arrivals: requests reach a decode pool one by one"
     ):
         Workload(phase="decode", arrivals="together")
     with pytest.raises(InputError, match=r"^Workload\.output_tokens: a decode pool "):

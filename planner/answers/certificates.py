@@ -45,7 +45,7 @@ class Likeness(Record):
 
 
 class Verdict(Record):
-    """What a check of a certificate has shown; a false one has no verdict, it is refused."""
+    """What a check of a certificate has shown; a wrong certificate is refused with an error."""
 
     field: str
     objective: float

@@ -150,8 +150,8 @@ def as_priced(question: Question, where: str) -> Question:
     asked = next((name for name in question.fields if name in PERCENTILES), None)
     if asked is not None:
         raise InputError(
-            f"{asked} is asked of one machine alone, by partition() and fewest_chips(), not of {where};"
-            f" ask for {PERCENTILES[asked].field}"
+            f"{asked} is known for plans on one machine only (partition() and fewest_chips()), not"
+            f" for {where}; ask for {PERCENTILES[asked].field}"
         )
     return question
 
@@ -185,8 +185,8 @@ def _refuse_strange_field(name: str, *, diffusion: bool) -> None:
         asked_of = "language" if diffusion else "diffusion"
         this = "diffusion" if diffusion else "language"
         raise InputError(
-            f"{name} is asked of {asked_of} models, and this is a {this} model; ask for"
-            f" {listed(fields, 'or')}"
+            f"{name} is a field of {asked_of} models, and this is a {this} model; its fields are"
+            f" {listed(fields)}"
         )
     raise UnknownNameError("field to optimise or limit", name, fields)
 
@@ -196,11 +196,13 @@ def _refuse_strange_margin(sure: object, limits: Collection[str]) -> None:
         return
     if not (isinstance(sure, int | float) and 0.5 < sure < 1):
         raise InputError(
-            "sure= is the probability that each limit is kept, more than 0.5 (which is the price"
-            f" itself) and less than 1, such as 0.8; not {sure!r}"
+            "sure= is the probability with which each limit is kept: give a number above 0.5 and"
+            f" below 1, such as 0.8, not {sure!r}"
         )
     if not limits:
-        raise InputError(f"sure={sure:g} keeps limits with that probability; give limits=")
+        raise InputError(
+            f"sure={sure:g} is a probability with which limits are kept; give limits= too"
+        )
 
 
 def _refuse_wrong_direction(objective: str, given: str) -> None:

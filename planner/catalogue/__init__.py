@@ -134,8 +134,8 @@ def _model(
 def _refuse_dimensions(dimensions: Mapping[str, int] | None, name: str) -> None:
     if dimensions:
         raise InputError(
-            f"dimensions are given for {listed([shortened(each, 30) for each in dimensions])}, and"
-            f" {shortened(name)} is no ONNX file, which alone leaves axes open; leave them out"
+            f"dimensions are for ONNX files with open axes, and {shortened(name)} is not an ONNX"
+            f" file; leave {listed([shortened(each, 30) for each in dimensions])} out"
         )
 
 
@@ -163,8 +163,8 @@ def _model_of_the_hub(name: str, weight_dtype: str | None) -> Found | ModelGraph
         return _model_of_the_table(name.rpartition("/")[2], weight_dtype)
     except UnknownNameError as error:
         raise InputError(
-            f"{name} lies in no local cache of the hub ({cache_folder()}), and is no file;"
-            f" nothing is fetched. Of the catalogue: {error}"
+            f"{name} is not a file and not in the local cache of the hub ({cache_folder()}); the"
+            f" planner downloads nothing. In the catalogue, {error}"
         ) from None
 
 
@@ -175,8 +175,8 @@ def _of_a_program(
     for field, dtype in formats.items():
         if dtype is not None:
             raise InputError(
-                f"{field} is given, and {graph.name} is a program whose formats are its own; leave"
-                " it out"
+                f"{field} cannot be chosen for {graph.name}: a program file states its own formats;"
+                " leave it out"
             )
     return graph if sparsity is None else pruned(graph, sparsity)
 
@@ -303,7 +303,7 @@ def load_topology(
     `economics` what its owner pays for power and how long it serves.
     """
     if price is not None and price_basis is not None:
-        raise InputError("price and price_basis are both given; a price that is given has no basis")
+        raise InputError("give price or price_basis, not both: a price of your own has no basis")
     topology = _loaded_topology(name, chips, software)
     if economics is not None:
         topology = with_economics(topology, economics)
@@ -327,7 +327,8 @@ def _loaded_topology(name: str | Path, chips: int | None, software: str | None) 
     fields = _read_or_found(path, "topology", str(name), topology_table(), topology_aliases())
     if "pool" in fields:
         raise InputError(
-            f"{shortened(name)} is a cluster of pools; load_cluster and `planner cluster` take it"
+            f"{shortened(name)} is a cluster of pools, not a machine; use load_cluster() or `planner"
+            " cluster`"
         )
     return described_topology(fields, chips=chips, software=software)
 

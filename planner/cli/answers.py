@@ -9,12 +9,13 @@ from planner.answers.results import Result
 from planner.answers.sizings import Sizing
 from planner.cli.streams import say, say_json
 from planner.errors import listed
-from planner.machines.accounts import SCOPE_WORDS, common_price_basis
+from planner.machines.accounts import SCOPE_WORDS, unlike_prices, unlike_scopes
 from planner.machines.prices import BASIS_WORDS
 from planner.planning.search import Progress
 from planner.pricing.loads import PERCENTILES
 from planner.report.plans import plan_line
-from planner.report.text import aligned, chosen_lines, question_lines
+from planner.report.text import aligned, chosen_lines, question_lines, unvouched_line
+from planner.report.unused import idle_lines
 from planner.report.words import field_text, limit_text
 from planner.scoring.score import Score
 
@@ -87,8 +88,8 @@ COMPARED_SAMPLES = (
 def comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
     """Results side by side, and what is not comparable."""
     first = results[0]
-    model, _, workload, *_ = question_lines(first.graph, first.topology, first.workload)
-    lines = [model, workload]
+    model, _, *workload = question_lines(first.graph, first.topology, first.workload)
+    lines = [model, *workload]
     lines += [f"limit of each: {limit_text(name, value)}" for name, value in first.limits]
     if first.sure is not None:
         lines.append(f"each limit is kept with a probability of {first.sure:g}")
@@ -104,16 +105,15 @@ def comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
 def _not_comparable(results: list[Result]) -> list[str]:
     """What counts different things on the machines, which have no basis in common."""
     lines: list[str] = []
+    machines = [result.topology for result in results]
     if len({result.score.power_scope for result in results}) > 1:
-        lines += ["", "energy is not comparable here: power counts different things"]
-    if common_price_basis([result.topology for result in results]) is None:
-        bases = {result.topology.price.basis for result in results} - {"unknown"}
-        if len(bases) > 1:
-            words = listed([BASIS_WORDS[basis] for basis in sorted(bases)])
-            lines += [
-                "",
-                f"prices are not comparable here: they count {words}; give --price",
-            ]
+        lines += ["", unlike_scopes("energy", machines)]
+    priced = [machine for machine in machines if machine.price.basis != "unknown"]
+    if len({machine.price.basis for machine in priced}) > 1:
+        lines += ["", unlike_prices("price", priced)]
+    silent = [machine.name for machine in machines if machine.price.basis == "unknown"]
+    if silent and priced:
+        lines += ["", f"no price is known for {listed(silent)}; --price '2.10 USD/h' gives one"]
     return lines
 
 
@@ -136,6 +136,7 @@ def _columns(results: list[Result]) -> list[tuple[str, ...]]:
     if any(result.score.queued for result in results):
         rows.append(("in flight", *(f"{one.score.batch_size:,}" for one in results)))
         rows.append(("queued", *(f"{one.score.queued:,}" for one in results)))
+    rows.append(("evidence", *(one.score.evidence for one in results)))
     rows.append(("power counts", *(_power_words(one.score) for one in results)))
     rows.append(("price counts", *(BASIS_WORDS[one.topology.price.basis] for one in results)))
     return rows
@@ -166,11 +167,14 @@ def _power_words(score: Score) -> str:
 
 
 def _spaces(results: list[Result]) -> list[str]:
-    """From which plans those of each machine were chosen, and what its engine's limits cost."""
+    """From which plans those of each machine were chosen, what its engine's limits cost, what the
+    plan leaves unused, and what no measurement vouches for."""
     lines = []
     for result in results:
         name = f"{result.topology.name}:{result.topology.chips}"
         lines += [f"{name}: {line}" for line in chosen_lines(result)]
+        lines += [f"{name}: {line}" for line in idle_lines(result)]
+        lines += [f"{name}: {line}" for line in unvouched_line(result.score)]
     return lines
 
 

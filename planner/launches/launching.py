@@ -180,9 +180,9 @@ def _nearest(result: Result, topology: Topology, engine: EngineName) -> str:
     if reached is None or topology.software != result.topology.software:
         reached = _searched(result, topology)
     if reached is None:
-        return f"no plan was found that it can be started with ({this} here); {ask}"
+        return f"no plan was found that it can run (this one has {this}); {ask}"
     best = field_text(result.field, reached)
-    return f"with the best plan that it can, {result.field} is {best}, not {this}; {ask}"
+    return f"the best plan that it can run has {result.field} = {best}, not {this}; {ask}"
 
 
 def _searched(result: Result, topology: Topology) -> float | None:

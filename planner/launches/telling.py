@@ -14,7 +14,7 @@ from planner.report.text import (
     score_lines,
     unvouched_lines,
 )
-from planner.report.words import field_text, seat_lines
+from planner.report.words import field_text, range_text, seat_lines
 
 if TYPE_CHECKING:
     from planner.launches.launch import Reading
@@ -30,15 +30,13 @@ def command_text(found: "CommandScore") -> str:
     if found.score is not None:
         lines += seat_lines(found.score)
     lines += ["", *reading_lines(found.reading)]
-    lines += [f"  taken for granted: {remark}" for remark in found.remarks]
+    lines += [f"  assumed: {remark}" for remark in found.remarks]
     lines += ["", *plan_section(found.plan)]
     launch = found.reading.launch
     if found.score is None:
         lines += [f"{launch.engine} refuses it: {fault}" for fault in found.faults]
     else:
-        lines += [
-            f"{launch.engine} {found.topology.software.engine.version} can be started with it"
-        ]
+        lines += [f"{launch.engine} {found.topology.software.engine.version} can run this plan"]
     lines += ["", *gain_lines(found)]
     if found.score is not None:
         lines += ["", *score_lines(found.score), "", "assumptions"]
@@ -58,9 +56,9 @@ def reading_lines(reading: "Reading") -> list[str]:
     left = [(one.text, one.words) for one in reading.told if not one.taken]
     lines += aligned(taken) if taken else []
     if left:
-        lines += ["not taken up", *aligned(left)]
+        lines += ["not used", *aligned(left)]
     if reading.asked:
-        lines += ["to be told", *(f"  {one}" for one in reading.asked)]
+        lines += ["please say", *(f"  {one}" for one in reading.asked)]
     return lines
 
 
@@ -73,8 +71,8 @@ def gain_lines(found: "CommandScore") -> list[str]:
         low, high = score.interval(found.field, 0.8)
         line = f"the command: {found.field} = {field_text(found.field, value)}"
         if low != high:
-            between = f"{field_text(found.field, low)} and {field_text(found.field, high)}"
-            line += f"; 4 of 5 measurements would lie between {between}"
+            between = range_text(field_text(found.field, low), field_text(found.field, high))
+            line += f"; 4 of 5 measurements would lie in {between}"
         lines.append(line)
     same = found.best_on_same_chips
     chips = found.plan.chips

@@ -58,8 +58,8 @@ def counted(
         topology = _provisioned(topology)
     if power_basis == "drawn" and power_basis_of(topology) == "provisioned":
         raise InputError(
-            f"what {topology.name} draws is not known, only what is provisioned for it; ask for"
-            " power_basis 'provisioned'"
+            f"of {topology.name} only the provisioned power is known, not what it draws; give"
+            " power_basis='provisioned' (--power-basis provisioned)"
         )
     return topology
 
@@ -76,11 +76,10 @@ def priced(topology: Topology, basis: str) -> Topology:
     if price.basis == basis:
         return topology
     if price.offer(basis) is None:
-        known = (
-            "none is known" if not price.bases else f"it is known as {listed(price.bases, 'or')}"
-        )
+        known = "none is known" if not price.bases else f"known are {listed(price.bases, 'and')}"
         raise InputError(
-            f"{topology.name} has no price on the basis {told(basis)}; {known}: give price='2.10 USD/h'"
+            f"{topology.name} has no price on the basis {told(basis)} ({known}); take one of these,"
+            " or give price='2.10 USD/h' (--price)"
         )
     licence = price.licence_usd_per_chip_year
     return _with_price(topology, offered(price.offers, price.economics, basis, licence))
@@ -239,15 +238,19 @@ def _alike_in_price(machines: list[Topology], must: Sequence[str]) -> list[Topol
     counted_in = next((name for name in must if name in PRICE_FIELDS), None)
     if basis == "token" and counted_in is not None:
         raise InputError(
-            f"{counted_in} at list prices for tokens is the same whatever is planned; give a price"
-            " of the chips, such as price='2.10 USD/h'"
+            f"{counted_in} is the same for every plan where tokens have a list price; give the price"
+            " of a chip instead, such as price='2.10 USD/h' (--price)"
         )
-    if basis in BASES:
-        return [one if one.price.basis == "given" else priced(one, basis) for one in machines]
-    field = next((name for name in must if name in PRICE_FIELDS), None)
-    if basis is None and field is not None:
-        raise InputError(unlike_prices(field, machines))
-    return machines
+    if basis is None and counted_in is not None:
+        raise InputError(unlike_prices(counted_in, machines))
+    if basis is None:
+        # One without a price does not keep the others from being counted alike.
+        basis = common_price_basis([one for one in machines if one.price.basis != "unknown"])
+    if basis not in BASES:
+        return machines
+    return [
+        one if one.price.basis in ("given", "unknown") else priced(one, basis) for one in machines
+    ]
 
 
 def unlike_prices(field: str, machines: Sequence[Topology]) -> str:
@@ -255,14 +258,28 @@ def unlike_prices(field: str, machines: Sequence[Topology]) -> str:
     unpriced = [one.name for one in machines if one.price.basis == "unknown"]
     if unpriced:
         return (
-            f"{field} needs a price of {listed(unpriced)}, which is not known; give it in a file"
-            " or as price='2.10 USD/h'"
+            f"{field} needs the price of {listed(unpriced)}, which is not known; write it into the"
+            " machine's file, or give price='2.10 USD/h' (--price)"
         )
-    known = listed([f"{one.name} ({listed(one.price.bases)})" for one in machines])
+    known = ", ".join(f"{one.name} ({listed(one.price.bases, 'or')})" for one in machines)
     return (
-        f"{field} is not comparable: there is no basis on which the prices of all are known, only"
-        f" {known}; give price='2.10 USD/h'"
+        f"{field} is not comparable: no price basis is known for all machines: {known};"
+        f" {_largest_basis(machines)}"
     )
+
+
+def _largest_basis(machines: Sequence[Topology]) -> str:
+    """What makes the prices of as many machines as possible comparable."""
+    able = {basis: [one for one in machines if basis in one.price.bases] for basis in BASES}
+    most = max(map(len, able.values()))
+    if most < 2:
+        return "write the price of each into its file, all on one basis"
+    said = []
+    for basis, known in able.items():
+        others = listed([one.name for one in machines if one not in known], "or")
+        if len(known) == most:
+            said.append(f"price_basis='{basis}' (--price-basis {basis}) without {others}")
+    return f"compare them by {listed(said, 'or')}"
 
 
 def _alike_in_basis(machines: list[Topology]) -> list[Topology]:
@@ -317,7 +334,7 @@ def _alike_in_scope(machines: list[Topology], must: Sequence[str]) -> list[Topol
         return [_chips_alone(one) for one in machines]
     field = next((name for name in must if name in ENERGY_FIELDS), None)
     if common is None and field is not None:
-        raise InputError(_unlike_scopes(field, machines))
+        raise InputError(unlike_scopes(field, machines))
     return machines
 
 
@@ -328,15 +345,18 @@ def _chips_alone(topology: Topology) -> Topology:
     return _without_figures(topology.replace(power=alone), ["power.system_w", "power.host_share"])
 
 
-def _unlike_scopes(field: str, machines: Sequence[Topology]) -> str:
+def unlike_scopes(field: str, machines: Sequence[Topology]) -> str:
     silent = [one.name for one in machines if not scopes_of(one)]
     if silent:
         return (
-            f"{field} needs the power of {listed(silent)}, which is not published; give it in a"
-            " file"
+            f"{field} needs the power of {listed(silent)}, which is not published; write it into the"
+            " machine's file"
         )
-    known = listed([f"{one.name} ({listed(scopes_of(one))})" for one in machines])
-    return f"{field} is not comparable: there is no scope in which all are known, only {known}"
+    known = ", ".join(f"{one.name} ({listed(scopes_of(one))})" for one in machines)
+    return (
+        f"{field} is not comparable: no scope of power is known for all machines: {known}; write"
+        " the missing watts into a file, or leave a machine out"
+    )
 
 
 def _refuse_unlike_scope(
@@ -347,6 +367,6 @@ def _refuse_unlike_scope(
     silent = [one.name for one in machines if wanted not in scopes_of(one)]
     if field is not None and silent:
         raise InputError(
-            f"{field} needs the {scope} power of {listed(silent)}, which is not published; give it"
-            " in a file"
+            f"{field} needs the {scope} power of {listed(silent)}, which is not published; write it"
+            " into the machine's file"
         )

@@ -35,7 +35,8 @@ MOST_USD = 1e9
 
 
 class Economics(Record):
-    """What is assumed of those who own machines: ours, and guesses all (see each field)."""
+    """Costs that an owner is assumed to have: lifetime, power, hours in use (see each field); all are
+    our guesses."""
 
     lifetime_years: Annotated[float, Field(gt=0, le=100)] = 4.0
     """Over which a purchase is spread evenly. A guess: tax tables and clouds take 3 to 6."""

@@ -33,7 +33,7 @@ class DeviceClass(Record):
 
 
 class Operator(Record):
-    """One node."""
+    """One operator of a graph, and how long it takes on each class of devices."""
 
     name: str
     times_s: tuple[Time | None, ...]

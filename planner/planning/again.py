@@ -35,13 +35,17 @@ def check_statable(certificate: Certificate) -> None:
     software = certificate.topology.software
     remedy = "verify it without --again"
     if certificate.graph.is_diffusion:
-        raise InputError(f"all plans of a diffusion model are scored, which is a proof; {remedy}")
+        raise InputError(
+            f"a diffusion model needs no second proof, since all its plans are scored; {remedy}"
+        )
     if any(stage.offloaded for stage in certificate.plan.stages):
-        raise InputError(f"plans with layers off the chips' first memory are not stated; {remedy}")
+        raise InputError(
+            f"CP-SAT cannot check plans with layers off the chips' first memory; {remedy}"
+        )
     if certificate.space != "engine" or not software.engine.is_known:
         raise InputError(
-            "only plans that an engine can be started with are proved again, and these are any plan"
-            f" (Certificate.space is {certificate.space!r}, on {software.name}); {remedy}"
+            "CP-SAT checks only proofs over plans that a known engine can run, and this one is over"
+            f" any plan (Certificate.space is {certificate.space!r}, on {software.name}); {remedy}"
         )
 
 

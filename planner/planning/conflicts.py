@@ -93,7 +93,9 @@ def _nearest(one: _Alone) -> str:
     plan = _plan_words(one.best)
     if one.best.proved:
         return f"the {best} is {field_text(one.name, one.best.value)} with {plan}"
-    return f"the {best} found in time is {field_text(one.name, one.best.value)} with {plan}"
+    return (
+        f"the {best} that was found in time is {field_text(one.name, one.best.value)} with {plan}"
+    )
 
 
 def _as_near(one: Reached, other: Reached) -> bool:
@@ -119,8 +121,8 @@ def _beyond_several(
         names = listed(_limit_words(name, value) for name, value in conflict)
     said = f"no plan on {space.place} keeps {_kept_words(limits)}"
     if one_by_one and len(limits) > 1:
-        said = f"the limits on {names} can be met one by one, but by no plan together"
-        said += f" on {space.place}"
+        said = f"each of the limits on {names} can be kept by itself, but no plan on {space.place}"
+        said += " keeps them together"
     if near:
         parts = [
             f"where {_kept_words(others)} {_is_kept(others)}, {_reaches(name, found)}"
@@ -178,10 +180,10 @@ def beyond_rate(spaces: Sequence[AnySpace], deadline: float = math.inf) -> Infea
     if space.question.limits and not _served(spaces, rate, deadline).is_impossible:
         return None
     most = _most_served(spaces, rate, deadline)
-    said = f"Workload.requests_per_s = {rate:.4g} is more than any plan on {space.place} serves"
+    said = f"Workload.requests_per_s = {rate:.4g} is more than any plan on {space.place} can serve"
     if most.best.plan is not None:
-        served = f"{_plan_words(most.best)} serves {most.served:.4g} requests a second"
-        said += f": {served}, and none as many as {most.bound:.4g}"
+        served = f"the best plan, {_plan_words(most.best)}, serves {most.served:.4g}"
+        said += f": {served} requests a second, and no plan serves {most.bound:.4g}"
     return InfeasibleError(
         said,
         resource="rate of requests",

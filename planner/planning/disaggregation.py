@@ -241,13 +241,14 @@ class _Asked:
             self._check_field(name, rated)
         if "request_s" in self.limits:
             raise InputError(
-                "limits['request_s'] joins the pools; limit ttft_s and tpot_s, of which it is made"
+                "limits['request_s']: two pools cannot limit the whole request; limit its parts,"
+                " ttft_s and tpot_s"
             )
         by_rate = rated or ASKED[self.question.objective] is RATE
         for name in FOR_A_TOKEN:
             if name in self.limits and not by_rate:
                 raise InputError(
-                    f"limits['{name}'] follows from the rate;"
+                    f"limits['{name}'] depends on the rate of requests;"
                     " give Workload.requests_per_s, or optimise tokens_per_s"
                 )
         if self.shared:
@@ -256,13 +257,13 @@ class _Asked:
     def _check_field(self, name: str, rated: bool) -> None:
         if name not in ASKED:
             raise InputError(
-                f"{name} is not asked of two pools; ask for {listed(ASKED, 'or')},"
-                " and read it from the score"
+                f"{name} cannot be optimised or limited for two pools; ask for"
+                f" {listed(ASKED, 'or')}, and read {name} from the score"
             )
         if name in TOTALS and rated:
-            raise InputError(f"{name} follows from Workload.requests_per_s; ask for another field")
+            raise InputError(f"{name} is fixed by Workload.requests_per_s; ask for another field")
         if name in PRICED and None in self._prices:
-            raise InputError(f"{name} needs a price of both machines; give it in a file")
+            raise InputError(f"{name} needs the price of both machines; write it into their files")
         machines = (self.prefill, self.decode)
         if name in PRICED and common_price_basis(machines) is None:
             raise InputError(unlike_prices(name, machines))
@@ -370,14 +371,14 @@ def _least(machine: Topology) -> int:
 def _check_shared(machine: Topology) -> None:
     if machine.chips < 2 or _least(machine) > 1:
         raise InputError(
-            f"{machine.name} cannot be cut into two pools of its kind;"
-            " give prefill= and decode= machines of their own"
+            f"{machine.name} cannot be split into a prefill pool and a decode pool;"
+            " give two machines, prefill= and decode="
         )
     unit = machine.levels[-1].unit_chips
     if machine.chips % unit:
         raise InputError(
-            f"{machine.name} with {machine.chips} chips is no whole number of units of {unit};"
-            " two pools need whole units"
+            f"{machine.name} has {machine.chips} chips, which is not a multiple of {unit}, the chips"
+            " of one unit; two pools need whole units, so give other chips"
         )
 
 
@@ -649,8 +650,8 @@ def _refusal(asked: _Asked, clock: _Clock) -> InfeasibleError:
             fewest.append(_fewest(pool, _Pair(found.plan, found.packed)).chips)
     if sum(fewest) > asked.most_held:
         return InfeasibleError(
-            f"a prefill pool of {asked.graph.name} needs {fewest[0]} chips and a decode pool"
-            f" {fewest[1]}, and both together may hold {asked.most_held}",
+            f"{asked.graph.name} needs at least {fewest[0]} chips for the prefill pool and"
+            f" {fewest[1]} for the decode pool, but there are {asked.most_held} chips in all",
             resource="chips",
             demand=sum(fewest),
             capacity=asked.most_held,
@@ -658,7 +659,7 @@ def _refusal(asked: _Asked, clock: _Clock) -> InfeasibleError:
         )
     names = listed(name for name, _ in asked.question.limits)
     return InfeasibleError(
-        f"the limits on {names} can be met by each pool, but not by both together over this link",
+        f"each pool alone can keep the limits on {names}, but both together over this link cannot",
         resource="limits together",
         demand=float(len(asked.limits)),
         capacity=float(len(asked.limits) - 1),

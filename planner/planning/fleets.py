@@ -197,13 +197,13 @@ def partition_fleet(
     graph, cluster = model_of(graph), cluster_of(cluster)
     if workload.batch_size is not None:
         raise InputError(
-            "Workload.batch_size must be None for a fleet, whose deployments each choose their own,"
-            f" not {workload.batch_size}"
+            "Workload.batch_size must be None for a fleet, not"
+            f" {workload.batch_size}: each deployment chooses its own batch"
         )
     if len(cluster.pools) > MOST_POOLS:
         raise InputError(
-            f"a fleet is planned on at most {MOST_POOLS} pools,"
-            f" and {cluster.name} has {len(cluster.pools)}"
+            f"a fleet can have at most {MOST_POOLS} pools, and {cluster.name} has"
+            f" {len(cluster.pools)}; leave some out"
         )
     started = time.monotonic()
     deadline = math.inf if time_limit_s is None else started + time_limit_s

@@ -71,8 +71,8 @@ def pareto(
     candidates = Candidates(graph, topology, workload, question)
     if candidates.averages:
         raise InputError(
-            f"pareto() has no proof for power_w of {topology.name}, an average;"
-            " take energy_per_token_j"
+            f"pareto() cannot prove power_w of {topology.name}, which is an average;"
+            " ask for energy_per_token_j"
         )
     kind = EngineFrontSearch if candidates.of_engine else FrontSearch
     search = kind(candidates, tolerance, time_limit_s=time_limit_s)
@@ -108,7 +108,9 @@ def _refuse_unplanned(graph: ModelGraph, workload: Workload, tolerance: float) -
             " use partition()"
         )
     if workload.requests_per_s is not None:
-        raise InputError("pareto() takes a batch or an open one; leave Workload.requests_per_s out")
+        raise InputError(
+            "pareto() needs a batch_size (or None), not a rate; leave Workload.requests_per_s out"
+        )
 
 
 def _question(fields: tuple[str, ...], power_scope: PowerScope | None, space: Space) -> Question:

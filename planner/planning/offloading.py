@@ -54,7 +54,9 @@ def offloaded_result(served: Served, question: Question, refusal: InfeasibleErro
     if not scored and late is not None:
         raise TimeUpError(interrupted=late)
     if not scored:
-        raise refusal.saying(f"{refusal}; nor does it with layers on {tier_of(topology).name}")
+        raise refusal.saying(
+            f"{refusal}; it does not fit with layers in the memory of {tier_of(topology).name} either"
+        )
     best = best_of_scored(scored, question)
     if best is None and late is not None:
         raise TimeUpError(interrupted=late)
@@ -189,8 +191,8 @@ def _beyond_limits(served: Served, question: Question) -> InfeasibleError:
     named = " and ".join(f"{name} = {value:.4g}" for name, value in question.limits)
     topology = served.topology
     return InfeasibleError(
-        f"{served.graph.name} fits {topology.chips} × {topology.chip.name} only with layers on"
-        f" {tier_of(topology).name}, and no such plan keeps {named}",
+        f"{served.graph.name} fits {topology.chips} × {topology.chip.name} only with layers in the"
+        f" memory of {tier_of(topology).name}, and no such plan keeps the limits {named}",
         resource="limits",
         demand=math.nan,
         capacity=math.nan,

@@ -201,11 +201,13 @@ class _Asked:
         for name in self.question.fields:
             if name not in ASKED:
                 raise InputError(
-                    f"{name} is not asked of a pair of machines; ask for {listed(ASKED, 'or')}"
+                    f"{name} cannot be optimised or limited for a pair of machines; ask for"
+                    f" {listed(ASKED, 'or')}"
                 )
             if name in WATTED and self.scope is None:
                 raise InputError(
-                    f"{name} needs the power of both machines in one scope; give it in a file"
+                    f"{name} needs the power of both machines in the same scope; write it into their"
+                    " files"
                 )
             if name in PRICED and hourly_usd(self.machines, (1, 1)) is None:
                 raise InputError(unlike_prices(name, self.machines))
@@ -478,19 +480,18 @@ def _refusal(asked: _Asked) -> InfeasibleError:
             needed = served.graph.weight_bytes
             room = served.usable_bytes * served.topology.chips
             return InfeasibleError(
-                f"no plan of the {name} machine: {served.topology.chips} chips of"
-                f" {served.topology.name} may hold {spoken(room, 'B')}, and the"
-                f" {served.graph.name} has {spoken(needed, 'B')} of weights, which are shared out"
-                " by whole layers and experts, with caches and buffers beside them; give it more"
-                " chips",
+                f"the {name} machine is too small: {served.topology.chips} chips of"
+                f" {served.topology.name} have room for {spoken(room, 'B')}, and the"
+                f" {served.graph.name} has {spoken(needed, 'B')} of weights, which are split by whole layers and"
+                " experts and need room for caches and buffers too; give it more chips",
                 resource="memory",
                 demand=needed,
                 capacity=room,
             )
     kept = listed(asked.limits) if asked.limits else "the batch"
     return InfeasibleError(
-        f"no pair of plans keeps {kept}: it is proved over all of them; loosen the limits, or give"
-        " more chips or a wider link",
+        f"it is proved that no pair of plans keeps {kept}; loosen the limits, or give more chips or"
+        " a faster link",
         resource="limits together",
         demand=float(len(asked.limits)),
         capacity=0.0,

@@ -204,28 +204,34 @@ def _excluded(topology: Topology, exclude: Iterable[int]) -> tuple[int, ...]:
 def _solver_of(graph: ModelGraph, solver: Engine | None, engine: Engine | None) -> Engine:
     """Which solver is asked, under either name."""
     if solver is not None and engine is not None and solver != engine:
-        raise InputError(f"solver is {solver!r}, and engine, its older name, {engine!r}; give one")
+        raise InputError(
+            f"give solver ({solver!r}) or its older name engine ({engine!r}), not both"
+        )
     chosen = solver or engine or "auto"
     if chosen not in ENGINES:
         raise UnknownNameError("solver", str(chosen), ENGINES)
     if graph.is_diffusion and chosen == "cp-sat":
-        raise InputError("all plans of a diffusion model are scored; leave solver out")
+        raise InputError(
+            "a diffusion model needs no solver, since all its plans are scored; leave solver out"
+        )
     return chosen
 
 
 def _refuse_with_exclude(engine: Engine, question: Question, workload: Workload) -> None:
     """What is not searched on a part of a machine whose engine has no rules."""
     if engine == "cp-sat":
-        raise InputError("engine 'cp-sat' knows no exclude=; leave the engine out")
+        raise InputError("solver 'cp-sat' cannot exclude chips; leave solver out, or exclude")
     if question.sequence_parallel:
-        raise InputError("sequence_parallel is not searched with exclude=; leave one of them out")
+        raise InputError(
+            "sequence_parallel cannot be combined with exclude=; leave one of them out"
+        )
     asked = "sure=" if question.sure is not None else None
     asked = next((name for name in question.fields if name in PERCENTILES), asked)
     asked = "arrivals 'poisson' with an open rate" if workload.is_open_stream else asked
     if asked:
         raise InputError(
-            f"{asked} is not searched with exclude= where no rules of the software's engine are"
-            " known; leave one of them out"
+            f"{asked} cannot be combined with exclude= on this machine, since the rules of its"
+            " software's engine are not known; leave one of them out"
         )
 
 
@@ -236,9 +242,9 @@ def _refuse_promises(engine: Engine, question: Question, workload: Workload) -> 
     names = [name for name in question.fields if name in PERCENTILES]
     asked = names[0] if names else asked
     if asked and question.space == "any":
-        raise InputError(f"{asked} is searched with space 'engine' alone; leave space out")
+        raise InputError(f"{asked} needs space 'engine'; leave space 'any' out")
     if asked and engine == "cp-sat":
-        raise InputError(f"solver 'cp-sat' does not know {asked}; leave solver out")
+        raise InputError(f"solver 'cp-sat' cannot search with {asked}; leave solver out")
 
 
 def _refuse_queues(engine: Engine, question: Question, workload: Workload) -> None:
@@ -246,8 +252,8 @@ def _refuse_queues(engine: Engine, question: Question, workload: Workload) -> No
     queued = sorted({"ttft_s", "request_s"} & set(question.fields))
     if engine == "cp-sat" and workload.requests_per_s is not None and queued:
         raise InputError(
-            f"engine 'cp-sat' cannot weigh {queued[0]} under a rate of requests:"
-            " a queue is not linear; leave it out"
+            f"solver 'cp-sat' cannot use {queued[0]} with a rate of requests, since a queue is not"
+            " linear; leave solver out"
         )
 
 

@@ -85,7 +85,7 @@ def _none_found(problem: GraphProblem, bound: float, time_limit_s: float) -> Pla
     """That nothing fits, where the bound proves it; else that time ran out."""
     if math.isinf(bound):
         return InfeasibleError(
-            "the operators do not fit the devices' memory in any way that is allowed",
+            "the operators do not fit into the memory of the devices, however they are placed",
             resource="memory",
             demand=float(problem.sizes.sum()),
             capacity=float((problem.capacity * problem.counts).sum()),

@@ -107,26 +107,26 @@ def _reasons_of(result: Result, time_limit_s: float | None) -> Reasons:
 def _refuse_unexplained(result: Result) -> None:
     if result.graph.is_diffusion:
         raise InputError(
-            f"why() explains plans of chains, and {result.graph.name} is a diffusion model;"
-            " compare scores of uniform_plan() instead"
+            f"why() cannot explain diffusion models such as {result.graph.name}; compare the scores"
+            " of uniform_plan() instead"
         )
     if result.score.batch_size < (result.workload.batch_size or 0):
         raise InputError(
-            f"why() explains plans at one number of sequences in flight, and of"
-            f" {result.workload.batch_size} that were asked for {result.score.batch_size} fit; ask"
-            f" with Workload(batch_size={result.score.batch_size}, queued={result.score.queued})"
+            f"why() needs plans in which all sequences are in flight, and of the"
+            f" {result.workload.batch_size} asked for {result.score.batch_size} fit; plan with"
+            f" Workload(batch_size={result.score.batch_size}, queued={result.score.queued})"
         )
     away = sum(len(stage.offloaded) for stage in result.plan.stages)
     if away:
         raise InputError(
-            f"why() explains plans whose layers all lie in the first memory of the chips; here"
-            f" memory binds, and {away} of {len(result.graph.layers)} lie elsewhere"
+            f"why() cannot explain plans with layers off the chips; here the chips' memory is too"
+            f" small, and {away} of {len(result.graph.layers)} layers are kept elsewhere"
         )
     engine_known = result.question.of_engine(result.topology.software)
     if result.exclude and not engine_known:
         raise InputError(
-            "why() explains a plan with exclude= only where it was chosen from those that the"
-            " software's engine can be started with, whose rules must be known"
+            "why() explains a plan with exclude= only where the rules of the software's engine are"
+            " known, and the space is 'engine'"
         )
 
 
@@ -169,22 +169,26 @@ def bindings_of(result: Result) -> list[Binding]:
     total = sum(stage.total_s for stage in breakdown)
     found = [
         Binding(resource=resource, share_fraction=seconds / total, counts="time")
-        for resource, seconds in _by_resource(result, breakdown).items()
+        for resource, seconds in _by_resource(result, breakdown, first=first).items()
         if seconds >= 0.01 * total
     ]
     found.sort(key=lambda one: -one.share_fraction)
     return [*_full_chips(result), *_reached_limits(result), *found]
 
 
-def _by_resource(result: Result, breakdown: tuple[StageTime, ...]) -> dict[str, float]:
+def _by_resource(
+    result: Result, breakdown: tuple[StageTime, ...], *, first: bool
+) -> dict[str, float]:
     """Seconds by resource; stages are named where the plan has more than one and one of them is
-    the slowest."""
+    the slowest. `first`: of the first token, where waiting is no bubble."""
     seconds: dict[str, float] = {}
     for number, stage in enumerate(breakdown):
         for cause in ALL_CAUSES:
             spent = getattr(stage, f"{cause}_s")
             if spent:
                 resource = _resource(result, cause, number)
+                if cause == "bubble" and first:
+                    resource = "waiting for the passes and prompts before it"
                 seconds[resource] = seconds.get(resource, 0.0) + spent
     return seconds
 
@@ -201,7 +205,7 @@ def _resource(result: Result, cause: str, number: int) -> str:
         return (
             f"waiting for stage {number}, the slowest"
             if len(result.plan.stages) > 1
-            else "waiting for a turn"
+            else "waiting for its turn"
         )
     return {
         "compute": f"arithmetic of {chip}",

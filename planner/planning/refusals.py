@@ -34,13 +34,13 @@ def refusal_of(space: AnySpace, *others: AnySpace, deadline: float = math.inf) -
     said = error.brief
     if space.workload.queued:
         said += (
-            f"; of {space.workload.offered} sequences {space.workload.batch_size} are in flight at"
-            " once, and the others wait"
+            f"; {space.workload.batch_size} of the {space.workload.offered} sequences are in flight"
+            " at once, and the others wait"
         )
     if isinstance(space, Candidates) and space.of_engine:
         said += (
-            f"; plans are those that {space.topology.software.name} can be started with (space"
-            " 'any' lifts that)"
+            f"; only plans that {space.topology.software.name} can run were searched (space 'any'"
+            " searches all)"
         )
     return error.saying(said)
 
@@ -138,11 +138,9 @@ def _out_of_memory(space: AnySpace) -> InfeasibleError:
             f" {sequences} × {workload.context_tokens} tokens {spoken(kv, 'B')},"
             f" and {spoken(capacity, 'B')} may be filled"
         )
-    gap = "but whole layers, buffers, sequences or links do not allow it"
+    gap = "which would be enough, but the model is split by whole layers, and buffers need room too"
     if demand > capacity:
         gap = f"{spoken(demand - capacity, 'B')} too little"
-    elif isinstance(space, Candidates):
-        gap = "but whole layers and buffers do not fit"
     remedy, smallest = _remedy(space)
     return InfeasibleError(
         f"{graph.name} in {graph.weight_dtype} does not fit {_machine(space)}:"
@@ -167,17 +165,17 @@ def _remedy(space: AnySpace) -> tuple[str, int | None]:
     if isinstance(space, ClusterCandidates):
         fewer = any(pool.exclude for pool in space.cluster.pools)
         first = "exclude fewer chips, add" if fewer else "add"
-        return f"{first} a pool or take fewer bits for each weight", None
+        return f"{first} a pool, or store the weights in fewer bits", None
     topology = space.topology
     capacity_each = topology.chip.memory[0].capacity_bytes
     least = memory.fewest_chips(held_weight_bytes(space.graph, topology), capacity_each)
     counted = "chip" if least == 1 else "chips"
     smallest = smallest_chips(space)
-    would_do = f"{smallest} would do"
+    enough = "1 chip is enough" if smallest == 1 else f"{smallest} chips are enough"
     if smallest is None:
-        would_do = f"no number of them up to {topology.limit_chips} would do"
+        enough = f"even {topology.limit_chips} chips, the most of this machine, are not enough"
     needed = f"at least {least} {counted} of {spoken(capacity_each, 'B')}"
-    return f"the weights alone need {needed}, and {would_do}", smallest
+    return f"the weights alone need {needed}; with everything else {enough}", smallest
 
 
 def _too_many_sequences(space: AnySpace) -> InfeasibleError | None:
@@ -190,7 +188,7 @@ def _too_many_sequences(space: AnySpace) -> InfeasibleError | None:
     capacity = software.most_sequences * space.topology.chips
     return InfeasibleError(
         f"{batch} sequences are too many for {space.topology.chips} chips:"
-        f" {software.name} takes at most {software.most_sequences} on each",
+        f" {software.name} runs at most {software.most_sequences} on each chip",
         resource="sequences",
         demand=batch,
         capacity=capacity,

@@ -95,7 +95,10 @@ def _what_reaches(
     words = listed((one.change.words for one in tried), "or")
     value = field_text(name, nearest.best.value)
     nearest_words = nearest.change.words
-    return f"; that is not reached {words}: {still}the nearest {name} is {value} {nearest_words}"
+    return (
+        f"; the limit is not reached {words} either: {still}the best {name} is {value}"
+        f" {nearest_words}"
+    )
 
 
 def _what_serves(spaces: Sequence[AnySpace], left_s: float) -> str:
@@ -104,7 +107,7 @@ def _what_serves(spaces: Sequence[AnySpace], left_s: float) -> str:
     if not tried:
         return ""
     words = listed((one.change.words for one in tried[:MOST_TOLD]), "or")
-    return f"; so many would be served {words}"
+    return f"; that rate can be served {words}"
 
 
 def _tried(

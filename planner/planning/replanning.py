@@ -56,8 +56,8 @@ def replan(
     time_limit_s: float | None = None,
     memory_limit_bytes: PositiveBytes | None = None,
 ) -> Replanning:
-    """The plan without the lost chips that is best in the field of a result, and moves the fewest
-    bytes of those.
+    """The best plan without the lost chips; of plans that are equally good, the one that moves the
+    fewest bytes.
 
     `worse` is the share by which the field may be worse than the best that is left, for the sake of
     fewer bytes: 0.05 allows 5 %, `math.inf` asks for the fewest bytes whatever the field says.
@@ -124,8 +124,8 @@ def moved_bytes(
     *,
     workload: Workload | None = None,
 ) -> float:
-    """Bytes of weights that chips must be sent to go from one plan to another; the draft model
-    of a workload that has one goes with the last layer. [B]"""
+    """Bytes of weights that must be sent to chips to change from one plan to another; the draft
+    model of a workload moves with the last layer. [B]"""
     graph, topology = model_of(graph), machine_of(topology)
     prices = serving_prices(graph, topology, workload or Workload())
     return sum(move.moved_bytes for move in moves_of(before, after, prices, tuple(lost)))

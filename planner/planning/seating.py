@@ -76,8 +76,8 @@ def _holds(space: Candidates, sequences: int, deadline: float, engine: Engine) -
         raise TimeUpError(interrupted=True)
     if search.bound < math.inf:
         raise NoPlanFoundError(
-            f"whether {sequences} sequences of {space.graph.name} fit on {space.place} at once could"
-            " not be told in time; nothing is proved: allow more time"
+            f"time ran out before it was known whether {sequences} sequences of {space.graph.name}"
+            f" fit on {space.place} at once; nothing is proved: allow more time"
         )
     return False
 

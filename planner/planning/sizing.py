@@ -36,7 +36,6 @@ from planner.guards import guarded
 from planner.machines.accounts import (
     PowerBasis,
     alike,
-    alike_machines,
     common_price_basis,
     unlike_prices,
 )
@@ -298,14 +297,14 @@ def _check(graph: ModelGraph, options: Mapping[str, Any]) -> None:
     """Refuse what is not asked here."""
     if graph.is_diffusion:
         raise InputError(
-            f"fewest_chips sizes machines for language models, and {graph.name} makes pictures or"
-            " videos; ask partition(…, minimize='chips') of one machine"
+            f"fewest_chips() is for language models, and {graph.name} makes pictures or videos; use"
+            " partition(…, minimize='chips') on one machine"
         )
     for name in OURS:
         if name in options:
             raise InputError(
-                f"{name} is no option of fewest_chips, which asks for the fewest chips of whole"
-                " machines, all layers on them; leave it out"
+                f"{name} is not an option of fewest_chips(), which plans on whole machines with all"
+                " layers on the chips; leave it out"
             )
 
 
@@ -324,13 +323,13 @@ def _demanded(workload: Workload, limits: dict[str, float]) -> tuple[Workload, d
     rate = max(limits.get("requests_per_s", 0.0), tokens)
     if not rate > 0:
         raise InputError(
-            "Workload.requests_per_s is open, and how few chips will do depends on it; give it, or a"
-            " limit on requests_per_s, such as 30, which is at least so many"
+            "the fewest chips depend on the rate of requests, which is open; give"
+            " Workload.requests_per_s, or a limit on requests_per_s, such as 30"
         )
     for name in PER_TOKEN:
         if name in limits:
             raise InputError(
-                f"{name} follows the rate of requests, which is open; give Workload.requests_per_s"
+                f"{name} depends on the rate of requests, which is open; give Workload.requests_per_s"
             )
     rest = {name: value for name, value in limits.items() if name not in TOTALS}
     return workload.replace(requests_per_s=rate), rest
@@ -362,13 +361,12 @@ def _alike(
     ranked = bool(priced) and common_price_basis(priced) is not None
     notes = []
     if silent:
-        notes.append(f"no price is known of {listed(silent)}: behind all that have one")
-    if ranked:
-        # One without a price keeps the others from being counted alike above.
-        told = iter(alike_machines(priced))
-        machines = tuple(one if one.price.basis == "unknown" else next(told) for one in machines)
-    elif priced:
-        notes.append(f"not ranked: {unlike_prices('usd_per_hour', priced)}")
+        notes.append(
+            f"no price is known for {listed(silent)}, which stand{'s' * (len(silent) == 1)} last;"
+            " --price '2.10 USD/h' gives one"
+        )
+    if priced and not ranked:
+        notes.append(f"not ranked by price: {unlike_prices('usd_per_hour', priced)}")
     counted = [
         one._replace(topology=machine) for one, machine in zip(extents, machines, strict=True)
     ]
@@ -451,8 +449,8 @@ def _too_many(found: Result) -> InfeasibleError:
     users = score.batch_size + score.queued
     place = f"{found.topology.chips} × {found.topology.chip.name}"
     return InfeasibleError(
-        f"{users:,} users at once are more than {place} have room for: {score.batch_size:,} are in"
-        " flight at most, and the others wait",
+        f"{place} have room for {score.batch_size:,} users at once, and {users:,} are asked for;"
+        " the others would wait",
         resource="places for users",
         demand=users,
         capacity=score.batch_size,
@@ -560,8 +558,8 @@ def _of_some_sizes(asking: _Asking, extent: Extent, ends: tuple[int, int]) -> _F
     error = best.error
     if best.result is None and isinstance(error, InfeasibleError):
         error = NoPlanFoundError(
-            f"none of the sizes of {extent.name} that were asked will do, and nothing is proved of"
-            f" the others, which are wired otherwise; on the largest, {error}"
+            f"none of the sizes of {extent.name} that were tried is enough; the others are wired in"
+            f" another way, and nothing is proved of them. On the largest, {error}"
         )
     return best._replace(bound=least, error=error)
 

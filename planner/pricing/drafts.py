@@ -233,12 +233,12 @@ def serving_prices(
         return PriceList(graph, topology, recall=recall_of(graph))
     if speculation.tokens is None:
         raise InputError(
-            "Speculation.tokens: only partition() on one topology, or plan_grid(), chooses how many;"
-            " give a number, such as 4"
+            "Speculation.tokens is None, and only partition() on one machine and plan_grid() choose"
+            " a number; give one, such as 4"
         )
     if not graph.makes_tokens or graph.kind_counts[graph.kind_of_layer[-1]] > 1:
         raise InputError(
-            f"Workload.speculation: {graph.name} does not make one token after the other; make it"
-            " None"
+            f"Workload.speculation: {graph.name} does not generate tokens one by one, so none can be"
+            " drafted; make it None"
         )
     return DraftingPriceList(graph, topology, speculation, recall_of)

@@ -20,10 +20,11 @@ def rules_said(software: Software) -> str:
     engine = software.engine
     if not engine.is_known:
         return (
-            f"no rules of {software.name}'s engine are known: any plan counts as one that it runs"
+            f"the rules of {software.name}'s engine are not known: any plan counts as one that it"
+            " can run"
         )
     whose = f"{software.name} {engine.version}".rstrip()
-    return f"plans are those that {whose} can be started with ({engine.source or 'no source'})"
+    return f"plans are those that {whose} can run ({engine.source or 'no source'})"
 
 
 def in_flight(engine: Engine, stages: int, sequences: int) -> int | None:
@@ -98,8 +99,8 @@ def _degree_fault(software: Software, split: Split, stages: int) -> str | None:
         )
     if stages > 1 and split.tensor > 1 and not engine.tensor_in_pipelines:
         return (
-            f"{software.name} splits layers over chips in one stage only;"
-            f" make tensor_parallel 1, not {split.tensor}, over {stages} stages"
+            f"{software.name} cannot combine tensor parallel with pipeline stages;"
+            f" with {stages} stages make tensor_parallel 1, not {split.tensor}"
         )
     ranks = split.tensor * split.attention
     return _shared_fault(software, "expert_parallel", engine.experts, split.expert, ranks) or (
@@ -111,10 +112,10 @@ def _shared_fault(software: Software, name: str, allowed: str, ways: int, ranks:
     if ways == 1 or allowed == "any":
         return None
     if allowed == "none":
-        return f"{software.name} has no {name}; it must be 1, not {ways}"
+        return f"{software.name} does not support {name}; make it 1, not {ways}"
     if ways != ranks:
         return (
-            f"{software.name} has {name} over all {ranks} ranks of a stage or over one, not {ways}"
+            f"{software.name} supports {name} of 1 or of all {ranks} ranks of a stage, not {ways}"
         )
     return None
 
@@ -134,8 +135,8 @@ def block_fault(graph: ModelGraph, software: Software, split: Split) -> str | No
             for width in widths:
                 if width % (block * ways) and ways > 1:
                     return (
-                        f"{software.name} keeps each {block} weights together that share a scale:"
-                        f" {operator.name} of {graph.name}, {width:,} wide, leaves"
+                        f"{software.name} cannot split a block of {block} weights that share a scale:"
+                        f" {operator.name} of {graph.name}, {width:,} wide, would leave"
                         f" {width / ways:,g} on each of {ways} ranks; {_remedy(operator, split)}"
                     )
     return None

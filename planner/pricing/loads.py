@@ -468,8 +468,7 @@ def refuse(field: str, probability: float, scattered: tuple[str, ...]) -> None:
         raise InputError(f"probability must lie between 0 and 1, not {probability!r}")
     if field not in scattered:
         raise InputError(
-            f"{field} has no percentiles where the other phase has a pool of its own; ask for"
-            f" {scattered[0]}"
+            f"{field} has no percentiles in a pool of one phase only; ask for {scattered[0]}"
         )
 
 

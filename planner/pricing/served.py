@@ -30,8 +30,8 @@ class Served:
     def __init__(self, graph: ModelGraph, topology: Topology, workload: Workload) -> None:
         if workload.is_open_stream:
             raise InputError(
-                "Workload.requests_per_s: arrivals 'poisson' leaves open at what rate requests"
-                " come; give one, a plan that states one, or ask partition() for the greatest"
+                "Workload.requests_per_s is missing: arrivals 'poisson' needs a rate; give one, or"
+                " let partition() find the greatest"
             )
         self.graph = graph
         self.topology = topology

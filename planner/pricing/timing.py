@@ -644,6 +644,13 @@ def active_kinds_s(prices: PriceList, at: Schedule) -> Floats:
     return np.asarray(active @ np.array([*_packed(at, prefills), decodes]))
 
 
+def others_prompts_s(timing: Timing, at: Schedule) -> float:
+    """Of the time of a later token, what the prompts of other requests take: all that is neither
+    its own way nor waiting for its turn. [s]"""
+    own_s = float(timing.decode.seconds.sum()) / at.tokens_per_pass
+    return max(0.0, float(timing.token[:, :-1].sum()) - own_s)
+
+
 def bubble_fraction(timing: Timing, at: Schedule) -> float:
     """Share of the stages' time, over a cycle, in which they wait. [1]"""
     prefills, decodes = steps_of_cycle(at)

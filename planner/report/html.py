@@ -11,7 +11,8 @@ from planner.report.misses import near_miss_lines
 from planner.report.nouns import reading_lines
 from planner.report.pictures import breakdown_svg, memory_svg, stage_map_svg
 from planner.report.plans import (
-    PLAN_HEADER,
+    has_stage_rows,
+    plan_header,
     plan_line,
     plan_row,
     stages_header,
@@ -29,7 +30,8 @@ from planner.report.text import (
     traffic_header,
     traffic_rows,
 )
-from planner.report.words import headline, seat_lines
+from planner.report.unused import idle_lines
+from planner.report.words import HEADLINE_HEADER, headline, seat_lines
 from planner.scoring.doubts import WORDS
 from planner.scoring.score import Score
 from planner.units import spoken
@@ -41,7 +43,8 @@ def result_html(result: Result) -> str:
     parts = ["<br>".join(_escaped([*asked, *seat_lines(result.score)]))]
     parts.append(f"<b>{_escaped([seated_proof_line(result)])[0]}</b>")
     parts += _escaped([*chosen_lines(result), *interval_lines(result), *near_miss_lines(result)])
-    parts.append(plan_html(result.plan))
+    parts.append(_plan_html(result.plan, result.topology.chips))
+    parts += _escaped(idle_lines(result))
     parts.append(score_html(result.score))
     parts.append(stage_map_svg(result.plan, result.topology))
     doubts = doubt_lines(result)
@@ -54,7 +57,7 @@ def result_html(result: Result) -> str:
 
 def score_html(score: Score) -> str:
     """A score for a notebook."""
-    figures = svg.table(("", ""), headline(score))
+    figures = svg.table(HEADLINE_HEADER, headline(score))
     stages = svg.table(stage_header(score), stage_rows(score), words=(0, 1))
     moved = ""
     if score.traffic:
@@ -96,9 +99,17 @@ def _kind_row(layer: Layer, count: int) -> tuple[str, ...]:
 
 def plan_html(plan: Plan) -> str:
     """A plan for a notebook: in one line, in all its stages, and stage by stage."""
-    header = stages_header(plan)
-    whole = svg.table(PLAN_HEADER, [plan_row(plan)], words=(4,))
-    stages = svg.table(header, stages_rows(plan), words=(1, len(header) - 1))
+    return _plan_html(plan)
+
+
+def _plan_html(plan: Plan, there: int | None = None) -> str:
+    """The same on a machine of so many chips."""
+    whole_header, header = plan_header(plan), stages_header(plan)
+    cut, chips = len(whole_header) - 2, len(whole_header) - 1
+    whole = svg.table(whole_header, [plan_row(plan, there)], words=(cut, chips))
+    stages = ""
+    if has_stage_rows(plan):
+        stages = svg.table(header, stages_rows(plan), words=(1, len(header) - 1))
     return f"<b>plan: {_escaped([plan_line(plan)])[0]}</b>{whole}{stages}"
 
 

@@ -13,9 +13,9 @@ QUICK_S = 1.0
 
 
 def near_miss_line(miss: NearMiss) -> str:
-    """Such as "8.2 % cheaper (2.66 USD) with 2 × (TP4), but tpot_s 34 ms breaks 30 ms by 13 %"."""
-    better = "cheaper" if miss.field.startswith("usd") else "better"
-    better = "fewer chips" if miss.field == "chips" else better
+    """Such as "usd_per_hour would be 8.2 % lower (2.66 USD/h) with 2 × (TP4), but tpot_s would be
+    34 ms, 13 % beyond its limit of 30 ms"."""
+    lower = "lower" if miss.direction == "minimize" else "higher"
     reached = field_text(miss.broken, miss.reached)
     limit = field_text(miss.broken, miss.allowed)
     by = f"{trimmed(100 * miss.beyond_fraction, 2)} %"
@@ -23,10 +23,11 @@ def near_miss_line(miss: NearMiss) -> str:
         by += f" ({field_text(miss.broken, miss.beyond)})"
     plan = plan_line(miss.plan)
     if miss.plan.batch_size is not None:
-        plan += f" and {miss.plan.batch_size:,} in flight"
+        plan += f" and {miss.plan.batch_size:,} sequences in flight"
     return (
-        f"{trimmed(100 * miss.effect, 2)} % {better} ({field_text(miss.field, miss.objective)})"
-        f" with {plan}, but {miss.broken} {reached} breaks {limit} by {by}"
+        f"{miss.field} would be {trimmed(100 * miss.effect, 2)} % {lower}"
+        f" ({field_text(miss.field, miss.objective)}) with {plan}, but {miss.broken} would be"
+        f" {reached}, {by} beyond its limit of {limit}"
     )
 
 

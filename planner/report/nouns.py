@@ -2,6 +2,7 @@
 
 from planner.answers.certificates import Likeness, Verdict
 from planner.errors import listed
+from planner.machines.cluster import Cluster, Pool
 from planner.machines.engine import Space
 from planner.machines.topology import Fabric, Topology, described
 from planner.models.graph import ENDS, Layer, ModelGraph
@@ -11,7 +12,7 @@ from planner.units import spoken
 WIDE = {"bf16", "fp16", "fp32"}
 
 CHOSEN_FROM: dict[Space, str] = {
-    "engine": "plans that the machine's software can be started with, as far as its rules are known",
+    "engine": "plans that the machine's software can run, as far as its rules are known",
     "any": "any plan",
 }
 
@@ -137,6 +138,26 @@ def _fabric_line(fabric: Fabric) -> str:
     return f"{line}; {len(fabric.links)} links, {own} of another width"
 
 
+def cluster_text(cluster: Cluster) -> str:
+    """Pools and what joins them, in a few lines."""
+    count = len(cluster.pools)
+    lines = [f"{cluster.name}: {count} pool{'s' * (count > 1)}"]
+    for pool in cluster.pools:
+        lines.append(f"{pool.name}: {described(pool.topology)}{_excluded_words(pool)}")
+    for link in cluster.links:
+        bandwidth = spoken(link.bandwidth_bytes_per_s, "B/s")
+        one, other = link.between
+        latency = spoken(link.latency_s, "s")
+        lines.append(f"{one} to {other}: {bandwidth} per direction, {latency} from end to end")
+    return "\n".join(lines)
+
+
+def _excluded_words(pool: Pool) -> str:
+    if not pool.exclude:
+        return ""
+    return f"; {len(set(pool.exclude))} of its chips are excluded"
+
+
 def verdict_text(verdict: Verdict) -> str:
     """For a terminal."""
     objective = field_text(verdict.field, verdict.objective)
@@ -172,11 +193,12 @@ def _again_lines(verdict: Verdict) -> list[str]:
     """What a second solver makes of the bound, where it was asked."""
     if verdict.again_bound is None:
         asked = verdict.again_rows > 0
-        return ["again: OR-Tools CP-SAT proved nothing in time; allow more"] if asked else []
+        late = ["again: OR-Tools CP-SAT proved nothing in time; allow more (--time-limit)"]
+        return late if asked else []
     second = field_text(verdict.field, verdict.again_bound)
     by_second = f"{second} by OR-Tools CP-SAT, among {verdict.again_rows:,} rows"
     if not verdict.again_confirmed:
-        return [f"again: not confirmed; {by_second}, is as far as that came in time"]
+        return [f"again: not confirmed in time; so far {by_second}"]
     if not verdict.confirmed:
         return [f"proved again: {by_second}"]
     first = field_text(verdict.field, verdict.bound)
@@ -189,7 +211,9 @@ def _standing(verdict: Verdict) -> str:
         boxes = f" in {verdict.boxes} boxes of batches" if verdict.boxes > 1 else ""
         return f", proved again without the solver{boxes}"
     if verdict.is_late:
-        return " rests on the solver; there was no time to check it, so allow more (--time-limit)"
+        return (
+            " rests on the solver alone: there was no time to check it; allow more (--time-limit)"
+        )
     if verdict.checked_bound is None:
         return " rests on the solver alone; this method cannot check a machine of this size"
     checked = field_text(verdict.field, verdict.checked_bound)

@@ -108,25 +108,62 @@ def offload_lines(plan: Plan, topology: Topology) -> list[str]:
     if tier.host is not None:
         how = f"whose processor computes them in passes of fewer than {STREAMED_TOKENS} tokens"
     return [
-        f"{away} of {layers} layers lie in the memory of {tier.name}, {how}: {name} of the chips is"
-        " short"
+        f"{away} of {layers} layers are kept in the memory of {tier.name}, {how}: not all of them"
+        f" fit in the {name} of the chips"
     ]
 
 
 # ── Tables ───────────────────────────────────────────────────────────────────────────────────────
 
-PLAN_HEADER = ("replicas", "stages (PP)", "micro-batches", "chips of each replica", "cut (layers)")
+
+def plan_header(plan: Plan) -> tuple[str, ...]:
+    """Of the row of a whole plan."""
+    tensor, *others = _degrees_shown(plan)
+    return (
+        "replicas",
+        tensor,
+        "PP",
+        *others,
+        "micro-batches",
+        "layers of each stage",
+        "chips used",
+    )
 
 
-def plan_row(plan: Plan) -> tuple[str, ...]:
-    """What a plan is in all its stages."""
+def plan_row(plan: Plan, there: int | None = None) -> tuple[str, ...]:
+    """What a plan is in all its stages; `there`: chips that there are to be used."""
+    tensor, *others = [_degree_text(plan, DEGREES[head]) for head in _degrees_shown(plan)]
     return (
         str(plan.replicas),
+        tensor,
         str(len(plan.stages)),
+        *others,
         str(plan.micro_batches),
-        str(plan.chips // plan.replicas),
         cut_text(plan),
+        _used_text(plan, there),
     )
+
+
+def _degree_text(plan: Plan, name: str) -> str:
+    """ "8", or "4 and 8" of stages that are split unlike."""
+    degrees = dict.fromkeys(getattr(stage, name) for stage in plan.stages)
+    return listed(_shortened([str(degree) for degree in degrees], MOST_TERMS))
+
+
+def _used_text(plan: Plan, there: int | None) -> str:
+    """ "16 of 16 (8 in each replica)"."""
+    used = f"{plan.chips:,}" if there is None else f"{plan.chips:,} of {there:,}"
+    if plan.replicas == 1:
+        return used
+    return f"{used} ({plan.chips // plan.replicas:,} in each replica)"
+
+
+def has_stage_rows(plan: Plan) -> bool:
+    """Whether a table of stages says more than the row of the whole plan does: which chips run
+    which layers, where there is more than one group or it does not begin at the first chip."""
+    stage = plan.stages[0]
+    is_all = len(plan.stages) == plan.replicas == 1 and stage.groups[0].first == 0
+    return not is_all or _is_pooled(plan)
 
 
 def stages_header(plan: Plan) -> tuple[str, ...]:
@@ -219,10 +256,10 @@ def space_line(space: Space, softwares: Iterable[Software], *, alike: bool = Fal
     unknown = [_owner(software.name) for software in every if not software.engine.is_known]
     parts = []
     if known:
-        parts.append(f"plans that {listed(map(versioned, known))} can be started with")
+        parts.append(f"plans that {listed(map(versioned, known))} can run")
     if unknown:
         which = " whose stages are split alike" if alike else ""
-        parts.append(f"no rules of {listed(unknown)} engine are known: any plan{which}")
+        parts.append(f"any plan{which}, since the rules of {listed(unknown)} engine are not known")
     return "; ".join(parts)
 
 
@@ -242,16 +279,19 @@ def engine_cost_lines(result: Result) -> list[str]:
     if reached is None:
         return []
     software = result.topology.software.name
-    started = f"{software} can be started with plans that reach {field_text(result.field, reached)}"
+    started = f"the best plan that {software} can run has {field_text(result.field, reached)}"
     found = field_text(result.field, result.objective)
     cost = _cost_text(result, reached, result.objective)
     if result.status == "optimal":
-        return [f"{started}; a freer engine could reach {found}, proved: its limits cost {cost}"]
+        return [
+            f"{started}; the best of all plans has {found} (proved), so the limits of {software}"
+            f" cost {cost}"
+        ]
     bound = field_text(result.field, result.bound)
     most = _cost_text(result, reached, result.bound)
     return [
-        f"{started}; a freer engine could reach {found} at least, and nothing better than {bound}"
-        f" is possible: its limits cost at least {cost}, at most {most}"
+        f"{started}; of all plans, the best found has {found} and none is better than {bound}, so"
+        f" the limits of {software} cost at least {cost} and at most {most}"
     ]
 
 
@@ -259,6 +299,6 @@ def _cost_text(result: Result, reached: float, freer: float) -> str:
     """How much worse the one is than the other: 100 % where a time doubles or a rate halves."""
     worse, better = (reached, freer) if result.direction == "minimize" else (freer, reached)
     if better <= 0.0 or math.isinf(worse):
-        return "nobody knows what"
+        return "an unknown amount"
     share = worse / better - 1.0
     return "nothing" if share < LEAST_COST else f"{trimmed(100 * share, 2)} %"

@@ -23,10 +23,10 @@ COUNTED_AS = {
 UNANSWERED = "not answered in time"
 
 HEADS = (
-    "what binds",
-    "what more would buy",
+    "what limits the plan",
+    "what better hardware or software would bring",
     "the best plan of each other shape",
-    "the next better plans, each of which breaks a limit",
+    "better plans, each of which breaks one limit",
 )
 
 
@@ -87,7 +87,8 @@ def _doubt(proved: bool) -> str:
 
 def _title(reasons: Reasons) -> str:
     return (
-        f"why {reasons.field} = {field_text(reasons.field, reasons.objective)} by {reasons.shape}"
+        f"why {reasons.field} = {field_text(reasons.field, reasons.objective)} (plan:"
+        f" {reasons.shape})"
     )
 
 
@@ -96,13 +97,13 @@ def _caveats(reasons: Reasons) -> list[str]:
     lines = []
     if reasons.better is not None:
         lines.append(
-            "the result's plan was not the best: this explains a better one, found on the way:"
+            "a better plan than the result's was found on the way, and is explained here:"
             f" {plan_line(reasons.better)}"
         )
     if not reasons.proved:
         lines.append(
-            "it is not proved that no plan is better: part of what more would buy may be had"
-            " without it"
+            "it is not proved that this plan is the best: some of the improvements below may be"
+            " possible without better hardware or software"
         )
     return lines
 

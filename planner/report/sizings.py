@@ -8,8 +8,8 @@ from planner.errors import listed
 from planner.machines.prices import BASIS_WORDS
 from planner.report import svg
 from planner.report.plans import plan_line
-from planner.report.text import aligned, chosen_lines, question_lines, unvouched_lines
-from planner.report.words import ENDLESS, limit_text, percentile_title
+from planner.report.text import aligned, chosen_lines, question_lines, unvouched_line
+from planner.report.words import ENDLESS, limit_text, percentile_title, range_text
 from planner.units import spoken, trimmed
 
 UNKNOWN = "unknown"
@@ -47,12 +47,12 @@ def _known(sizing: Sizing) -> list[Pair]:
 def _question(sizing: Sizing) -> list[str]:
     """What was asked."""
     (_, first), *_ = _known(sizing)
-    model, _, workload = question_lines(sizing.graph, first.topology, sizing.workload)
-    lines = [model, workload]
+    model, _, *workload = question_lines(sizing.graph, first.topology, sizing.workload)
+    lines = [model, *workload]
     lines += [f"limit: {limit_text(name, value)}" for name, value in sizing.limits]
     if sizing.sure is not None:
         lines.append(f"each limit is kept with a probability of {sizing.sure:g}")
-    order = "the cheapest first" if sizing.ranked else "in no order of price"
+    order = "the cheapest first" if sizing.ranked else "not ordered by price"
     return [*lines, f"the fewest chips of each machine, {order}"]
 
 
@@ -143,9 +143,7 @@ def _seconds_text(seconds: float | None) -> str:
 
 def _range_text(told: Told) -> str:
     """Both ends of an interval, their unit once where it is the same."""
-    low, high = _seconds_text(told.low_s), _seconds_text(told.high_s)
-    number, _, unit = low.partition(" ")
-    return f"{number if high.endswith(f' {unit}') else low} to {high}"
+    return range_text(_seconds_text(told.low_s), _seconds_text(told.high_s))
 
 
 def _headroom_text(one: SizedMachine) -> str:
@@ -167,7 +165,7 @@ def _remarks(sizing: Sizing) -> list[str]:
     said: list[tuple[str, str]] = []
     said += [(one.machine, line) for one, found in known for line in _paid_lines(one, found)]
     said += [(one.machine, line) for one, found in known for line in chosen_lines(found)]
-    said += [(one.machine, line) for one, found in known for line in unvouched_lines(found.score)]
+    said += [(one.machine, line) for one, found in known for line in unvouched_line(found.score)]
     refused = [one for one in sizing.machines if one.result is None]
     lines = [*_together(said, len(known)), *sizing.notes]
     return [*lines, *(f"{one.machine}: {one.reason}" for one in refused)]
@@ -180,21 +178,19 @@ def _paid_lines(one: SizedMachine, found: Result) -> list[str]:
         return []
     lines = [f"the price counts {BASIS_WORDS[bill.basis]}"]
     if bill.basis == "given":
-        lines = ["the price is as given"]
+        lines = ["the price is the one that was given"]
     left = bill.paid_chips - found.score.chips
     if one.paid_result is not None:
         paid = one.paid_result
-        few = "1 whole node, which is what is paid, does"
-        if bill.nodes != 1:
-            few = f"{bill.nodes} whole nodes, which are what is paid, do"
+        few = "1 node is" if bill.nodes == 1 else f"{bill.nodes} nodes are"
         lines.append(
-            f"{few} with {paid.score.chips} chips: {plan_line(paid.plan)}; the plan on"
-            f" {found.score.chips} needs more nodes"
+            f"whole nodes are paid, and {few} enough for the plan {plan_line(paid.plan)} on"
+            f" {paid.score.chips} chips; the plan on {found.score.chips} chips needs more nodes"
         )
     elif left:
         lines.append(
-            f"whole nodes are paid, so that {left} chip{'s' * (left > 1)} of {bill.paid_chips}"
-            f" {'are' if left > 1 else 'is'} left over"
+            f"whole nodes are paid: {left} of {bill.paid_chips} chips"
+            f" {'are' if left > 1 else 'is'} paid and not used"
         )
     return lines
 

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from typing import NamedTuple
 
 WIDTH = 120
 """Of a table where nobody asks. [characters]"""
@@ -21,6 +22,27 @@ def framed(
     for row in rows:
         lines += _wrapped(row, columns)
     return "\n".join(lines)
+
+
+class Cut(NamedTuple):
+    """A table of as many columns as there is room for."""
+
+    text: str
+    left_out: tuple[str, ...]
+    """Heads of the columns that there is no room for."""
+
+
+def cut_to_width(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Cut:
+    """Columns from the left, as long as `WIDTH` has room for all of their words; one at least."""
+    kept = 0
+    room = WIDTH + BETWEEN
+    for column, name in enumerate(header):
+        room -= max(len(name), *(len(row[column]) for row in rows)) + BETWEEN
+        if room < 0 and column:
+            break
+        kept = column + 1
+    text = framed(header[:kept], [row[:kept] for row in rows])
+    return Cut(text, tuple(header[kept:]))
 
 
 def fitted(rows: Sequence[Sequence[str]], width: int = WIDTH) -> list[int]:

@@ -2,8 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from planner.answers.certificates import Certificate
 from planner.answers.proof import Answer
 from planner.answers.results import (
     ClusterResult,
@@ -26,18 +27,29 @@ from planner.pricing.loads import PERCENTILES
 from planner.report.misses import near_miss_lines
 from planner.report.nouns import reading_lines
 from planner.report.plans import (
-    PLAN_HEADER,
     cut_text,
     engine_cost_lines,
     from_to,
+    has_stage_rows,
     offload_lines,
+    plan_header,
     plan_line,
     plan_row,
     space_line,
     stages_header,
     stages_rows,
 )
-from planner.report.words import field_text, headline, pair_headline, pool_headline, seat_lines
+from planner.report.unused import idle_lines, left_out_deployments, left_out_pools
+from planner.report.words import (
+    HEADLINE_HEADER,
+    field_text,
+    headline,
+    limit_text,
+    pair_headline,
+    pool_headline,
+    range_text,
+    seat_lines,
+)
 from planner.scoring.disaggregated import DisaggregatedScore
 from planner.scoring.doubts import DOUBTFUL, WORDS, doubts_about
 from planner.scoring.pairs import HalfScore, PairedScore
@@ -46,6 +58,8 @@ from planner.units import spoken, trimmed
 from planner.workload import Speculation, Workload
 
 CAUSES = ("compute", "memory", "collective", "hop", "overhead", "bubble")
+LEAST_SHARE = 1e-3
+"""Of a time, that is told."""
 MOST_STAGES = 24
 """Rows of a table of stages; equal neighbours are told as one row before that."""
 
@@ -57,16 +71,33 @@ def question_lines(graph: ModelGraph, topology: Topology, workload: Workload) ->
     """What was asked."""
     matmuls = formats_of(graph, topology)
     formats = f"weights {graph.weight_dtype}, KV cache {graph.kv_dtype}, matmuls {matmuls}"
-    size = f"{workload.prompt_tokens} + {workload.output_tokens} tokens"
+    size = f"{workload.prompt_tokens} prompt + {workload.output_tokens} output tokens"
     if graph.is_diffusion:
+        passes = graph.passes_per_step
         size = (
-            f"{graph.tokens_per_sample:,.0f} latent tokens in {graph.steps} steps of"
-            f" {graph.passes_per_step} passes"
+            f"{graph.tokens_per_sample:,.0f} latent tokens, {graph.steps} steps of {passes}"
+            f" pass{'es' * (passes != 1)}"
         )
     return [
         f"{graph.name} ({graph.parameters / 1e9:,.4g} B parameters: {formats})",
         f"on {_machine_text(topology)}",
-        f"for {_batch_text(graph, workload)} of {size}, {_start_text(workload)}",
+        f"for {_batch_text(graph, workload)}, each {size}; {_start_text(graph, workload)}",
+        *warning_lines(graph, workload),
+    ]
+
+
+def warning_lines(graph: ModelGraph, workload: Workload) -> list[str]:
+    """What of a question is likely to be a mistake."""
+    longest = workload.context_tokens
+    if graph.is_diffusion or not 0 < graph.most_context_tokens < longest:
+        return []
+    prompt = workload.prompt_tokens
+    what = f"the prompt of {prompt:,} tokens is"
+    if prompt <= graph.most_context_tokens:
+        what = f"prompt and output together, {longest:,} tokens, are"
+    return [
+        f"warning: {what} longer than the context of {graph.name}"
+        f" ({graph.most_context_tokens:,} tokens)"
     ]
 
 
@@ -75,26 +106,27 @@ def _batch_text(graph: ModelGraph, workload: Workload) -> str:
     if workload.requests_per_s is not None:
         return f"{trimmed(workload.requests_per_s, 4)} requests a second"
     if workload.is_open_stream:
-        return "as many requests a second as keep the limits"
+        return "the most requests a second that keep the limits"
     what = "sample" if graph.is_diffusion else "sequence"
     count = workload.batch_size
     if count is None:
-        return f"as many {what}s as pay"
-    waiting = f" and {workload.queued} more in a queue," if workload.queued else ""
-    return f"{count} {what}{'s' * (count != 1)}{waiting}"
+        return f"the best number of {what}s at once"
+    waiting = f" and {workload.queued} more in a queue" if workload.queued else ""
+    return f"{count:,} {what}{'s' * (count != 1)} at once{waiting}"
 
 
-def _start_text(workload: Workload) -> str:
+def _start_text(graph: ModelGraph, workload: Workload) -> str:
     """When they start, and what else is special about them."""
-    parts = ["a finished one replaced at once"]
-    if workload.arrivals == "together":
-        parts = ["starting together"]
+    parts = ["a new one starts as soon as one ends"]
+    if workload.arrivals == "together" or graph.is_diffusion:
+        parts = ["all start together"]
     if workload.is_stream:
-        parts = ["whenever their users like"]
+        parts = ["they arrive at random times"]
     if workload.phase != "both":
-        parts.append(f"a pool for {workload.phase} alone")
+        parts.append(f"this machine runs {workload.phase} only")
     if workload.cached_prompt_share:
-        parts.append(f"{100 * workload.cached_prompt_share:.4g} % of each prompt cached already")
+        share = 100 * workload.cached_prompt_share
+        parts.append(f"{share:.4g} % of each prompt is in the cache already")
     if workload.speculation is not None:
         parts.append(drafting_text(workload.speculation))
     return "; ".join(parts)
@@ -233,6 +265,7 @@ def _stage_row(run: Sequence[int], stages: Sequence[StageScore]) -> tuple[str, .
 def proof_line(result: Answer) -> str:
     """What was proved, and no more."""
     better = "lower" if result.direction == "minimize" else "higher"
+    beyond = "below" if result.direction == "minimize" else "above"
     objective = f"{result.field} = {field_text(result.field, result.objective)}"
     if isinstance(result, Result) and any(stage.offloaded for stage in result.plan.stages):
         return (
@@ -243,9 +276,17 @@ def proof_line(result: Answer) -> str:
         return f"optimal: {objective}, and it is proved that no plan has a {better} one"
     bound = field_text(result.field, result.bound)
     return (
-        f"feasible: {objective}; no plan can be better than {bound},"
-        f" a gap of {100 * result.gap:.2g} %"
+        f"feasible: {objective}; a better plan may exist, but it is proved that no plan is {beyond}"
+        f" {bound} (a gap of {100 * result.gap:.2g} %){ENDED.get(result.stopped_by or '', '')}"
     )
+
+
+ENDED = {
+    "time": "; the search ran out of time",
+    "interrupt": "; the search was stopped by Ctrl-C",
+    "beam": "; the search kept its most promising plans alone",
+}
+"""Why a search ended without a proof."""
 
 
 def seated_proof_line(result: Result | ClusterResult) -> str:
@@ -255,9 +296,9 @@ def seated_proof_line(result: Result | ClusterResult) -> str:
     if score.batch_size == (result.workload.batch_size or score.batch_size):
         return line
     holding = f"no plan that has {score.batch_size:,} sequences in flight"
-    most = "no plan holds more of them"
+    most = "no plan has room for more sequences"
     if result.workload.arrivals == "together":
-        most = "no plan takes them in fewer batches"
+        most = "no plan takes the sequences in fewer batches"
     return f"{line.replace('no plan', holding)}; {most}"
 
 
@@ -274,7 +315,8 @@ def doubt_lines(result: Result) -> list[str]:
         step = f"{100 * doubt.step:+.0f} %"
         effect = f"{100 * doubt.effect:+.1f} %"
         lines.append(
-            f"{figure.path} = {figure.value:.4g} ({origin}): {step} moves {result.field} by {effect}"
+            f"{figure.path} = {figure.value:.4g} ({origin}): a change of {step} changes"
+            f" {result.field} by {effect}"
         )
     return lines
 
@@ -288,7 +330,15 @@ def unvouched_lines(score: Score) -> list[str]:
     """How near the plan is to what was measured, and what no measurement vouches for."""
     if score.evidence == "measured":
         return []
-    return [f"{score.evidence}: {doubt}; its interval is wider" for doubt in score.unvouched]
+    head = f"evidence: {score.evidence}, so the intervals are wider"
+    return [head, *(f"  - {doubt}" for doubt in score.unvouched)]
+
+
+def unvouched_line(score: Score) -> list[str]:
+    """The same in a line, for answers of several plans; none where all is measured."""
+    if score.evidence == "measured":
+        return []
+    return [f"evidence: {score.evidence}, so the intervals are wider: {'; '.join(score.unvouched)}"]
 
 
 def assumption_lines(graph: ModelGraph, topology: Topology, workload: Workload) -> list[str]:
@@ -301,18 +351,18 @@ def assumption_lines(graph: ModelGraph, topology: Topology, workload: Workload) 
         )
     if workload.speculation is not None:
         lines.append(
-            "each drafted token is kept with the same probability; what drafts runs on the chips of"
-            " the last stage"
+            "every drafted token is accepted with the same probability; the draft model runs on the"
+            " chips of the last stage"
+        )
+    if workload.cached_prompt_share:
+        lines.append(
+            "the part of a prompt that is cached is not computed again, but each sequence is counted"
+            " with memory for its whole prompt"
         )
     if graph.is_diffusion:
         lines.append(
-            "texts are encoded and samples decoded whole on every chip, the next batch starts after"
-            " this one"
-        )
-    if 0 < graph.most_context_tokens < workload.context_tokens:
-        lines.append(
-            f"{workload.context_tokens} tokens are more than the {graph.most_context_tokens} that"
-            f" {graph.name} was made for"
+            "text encoders and the decoder of samples run unsplit on every chip; a batch starts when"
+            " the one before it is done"
         )
     return lines
 
@@ -324,12 +374,12 @@ def _machine_assumptions(topology: Topology) -> list[str]:
     if topology.figures:
         doubtful = sum(figure.confidence in DOUBTFUL for figure in topology.figures)
         lines.append(
-            f"{doubtful} of {len(topology.figures)} figures of {topology.name} are fits, guesses,"
-            " claims or contested"
+            f"{doubtful} of the {len(topology.figures)} figures of {topology.name} are fitted,"
+            " guessed, claimed by a vendor or contested"
         )
     price = topology.price
     if price.basis == "token":
-        lines.append("price: what a provider asks for tokens, whatever plan serves them")
+        lines.append("price: a provider's list price for tokens, the same for every plan")
     elif price.basis != "unknown":
         lines.append(
             f"price: {BASIS_WORDS[price.basis]}, {price.usd_per_chip_hour:.3g} USD an hour for each"
@@ -337,7 +387,8 @@ def _machine_assumptions(topology: Topology) -> list[str]:
         )
     if topology.divisible:
         lines.append(
-            "power and price count the share of each chip's memory that is filled, as the claim does"
+            "power and price are counted for the filled share of each chip's memory alone, as the"
+            " claim does"
         )
     return lines
 
@@ -376,7 +427,8 @@ def result_text(result: Result) -> str:
         *_limit_lines(result),
         *near_miss_lines(result),
         "",
-        *plan_section(result.plan),
+        *plan_section(result.plan, there=result.topology.chips),
+        *idle_lines(result),
         "",
         *score_lines(result.score),
         "",
@@ -393,11 +445,11 @@ def _rate_lines(result: Result) -> list[str]:
         return []
     said = f"at {trimmed(rate, 4)} requests a second"
     if result.field in PERCENTILES:
-        return [f"{said}, no more than limits ask for"]
+        return [f"{said}: the least that the limits ask for"]
     if not result.limits:
-        return [f"{said}, all that the plan serves"]
+        return [f"{said}: the most that the plan can serve"]
     sure = "" if result.sure is None else f" with a probability of {result.sure:g}"
-    return [f"{said}, the greatest rate at which the plan keeps the limits{sure}"]
+    return [f"{said}: the most at which the plan keeps the limits{sure}"]
 
 
 def chosen_lines(result: Result) -> list[str]:
@@ -422,21 +474,35 @@ def _space_line(space: Space, machines: Sequence[Topology], *, alike: bool = Fal
     return f"chosen from: {space_line(space, softwares, alike=alike)}"
 
 
-def plan_section(plan: Plan, title: str = "plan") -> list[str]:
-    """A plan: in one line, in all its stages, and stage by stage."""
-    return [
-        f"{title}: {plan_line(plan)}",
-        *aligned([PLAN_HEADER, plan_row(plan)]),
-        *aligned([stages_header(plan), *stages_rows(plan)]),
-    ]
+def plan_section(plan: Plan, title: str = "plan", there: int | None = None) -> list[str]:
+    """A plan: in one line, in one table, and stage by stage where that says more; `there`: chips
+    that there are to be used."""
+    lines = [f"{title}: {plan_line(plan)}", *aligned([plan_header(plan), plan_row(plan, there)])]
+    if has_stage_rows(plan):
+        lines += aligned([stages_header(plan), *stages_rows(plan)])
+    return lines
 
 
 def plan_text(plan: Plan) -> str:
     """A plan for a terminal."""
-    made = "it was made as any plan"
+    made = "chosen from: any plan"
     if plan.space == "engine":
-        made = "it was made as one that the machine's software can be started with"
+        made = "chosen from: plans that the machine's software can run"
     return "\n".join([*plan_section(plan), made])
+
+
+def certificate_text(one: Certificate) -> str:
+    """What a certificate claims, for a terminal."""
+    lines = [
+        *question_lines(one.graph, one.topology, one.workload),
+        *[f"limit: {limit_text(name, value)}" for name, value in one.limits],
+        "",
+        f"claim: {one.status}, {one.field} = {field_text(one.field, one.objective)}; no plan is"
+        f" better than {field_text(one.field, one.bound)}",
+        *plan_section(one.plan, there=one.topology.chips),
+        "check the claim with verify(certificate), or `planner verify FILE`",
+    ]
+    return "\n".join(lines)
 
 
 def _indented(lines: Sequence[str]) -> list[str]:
@@ -445,20 +511,24 @@ def _indented(lines: Sequence[str]) -> list[str]:
 
 def disaggregation_text(result: Disaggregation) -> str:
     """Two pools for a terminal."""
-    model, _, load = question_lines(result.graph, result.prefill_topology, result.workload)
+    model, _, *load = question_lines(result.graph, result.prefill_topology, result.workload)
     lines = [
         model,
         f"prefill on {_machine_text(result.prefill_topology)}",
         f"decode on {_machine_text(result.decode_topology)}",
-        load,
+        *load,
         "",
         proof_line(result).replace("no plan", "no pair of plans"),
         _space_line(result.space, [result.prefill_topology, result.decode_topology]),
+        *[f"prefill pool: {line}" for line in unvouched_line(result.score.prefill)],
+        *[f"decode pool: {line}" for line in unvouched_line(result.score.decode)],
         *_limit_lines(result),
         "",
-        *plan_section(result.prefill_plan, "plan of the prefill pool"),
+        *plan_section(
+            result.prefill_plan, "plan of the prefill pool", result.prefill_topology.chips
+        ),
         "",
-        *plan_section(result.decode_plan, "plan of the decode pool"),
+        *plan_section(result.decode_plan, "plan of the decode pool", result.decode_topology.chips),
         "",
         *disaggregated_lines(result.score),
     ]
@@ -474,9 +544,9 @@ def disaggregated_lines(score: DisaggregatedScore) -> list[str]:
     return [
         *_headline_lines(pool_headline(score)),
         "",
-        *_breakdown_lines("a later token", score.breakdown),
+        *_breakdown_lines("a later token", score.breakdown, POOLED),
         "",
-        *_breakdown_lines("the first token", score.prefill_breakdown),
+        *_breakdown_lines("the first token", score.prefill_breakdown, FIRST),
         "",
         "prefill pool",
         *_stage_lines(score.prefill),
@@ -488,7 +558,7 @@ def disaggregated_lines(score: DisaggregatedScore) -> list[str]:
 
 def pairing_text(result: Pairing) -> str:
     """A pair of machines for a terminal."""
-    model, _, load = question_lines(result.graph, result.attention_topology, result.workload)
+    model, _, *load = question_lines(result.graph, result.attention_topology, result.workload)
     link = result.link
     lines = [
         model,
@@ -496,7 +566,7 @@ def pairing_text(result: Pairing) -> str:
         f"feed-forward parts on {_machine_text(result.experts_topology)}",
         f"joined by {spoken(link.bandwidth_bytes_per_s, 'B/s')} each way,"
         f" {spoken(link.latency_s, 's')} from end to end",
-        load,
+        *load,
         "",
         proof_line(result).replace("no plan", "no pair of plans"),
         "chosen from: any plan; no engine's rules for such a pair are known",
@@ -543,7 +613,7 @@ def paired_lines(score: PairedScore) -> list[str]:
     return [
         *_headline_lines(pair_headline(score)),
         "",
-        *_breakdown_lines("a token", score.breakdown),
+        *_breakdown_lines("a token", score.breakdown, PAIRED),
         "",
         *aligned(
             [
@@ -558,7 +628,7 @@ def paired_lines(score: PairedScore) -> list[str]:
                     f"{sent} cross it for a token",
                     "",
                 ),
-                ("waiting for a turn", spoken(score.waiting_s, "s"), "", "", "", ""),
+                ("waiting for its turn", spoken(score.waiting_s, "s"), "", "", "", ""),
             ]
         ),
     ]
@@ -578,6 +648,14 @@ def _half_row(name: str, half: HalfScore) -> tuple[str, ...]:
 def paired_text(score: PairedScore) -> str:
     """The score of a pair of machines for a terminal."""
     return "\n".join(paired_lines(score))
+
+
+def _score_headline_lines(score: Score) -> list[str]:
+    """The figures, with intervals and what they count where any has such."""
+    rows = headline(score)
+    columns = [n for n in range(len(HEADLINE_HEADER)) if n < 2 or any(row[n] for row in rows)]
+    table = [[row[n] for n in columns] for row in (HEADLINE_HEADER, *rows)]
+    return aligned(table if len(columns) > 2 else table[1:])
 
 
 def _headline_lines(headline: Sequence[tuple[str, str]]) -> list[str]:
@@ -608,7 +686,8 @@ def cluster_result_text(result: ClusterResult) -> str:
         *_limit_lines(result),
         f"pools in the order of the layers: {listed(way, 'then')}",
         "",
-        *plan_section(result.plan),
+        *plan_section(result.plan, there=sum(pool.free_chips for pool in result.cluster.pools)),
+        *left_out_pools(result),
         "",
         *score_lines(result.score),
     ]
@@ -625,13 +704,14 @@ FLEET_HEADER = (
     "per token",
     "first token",
     "status",
+    "evidence",
 )
 
 
 def fleet_text(found: Fleet) -> str:
     """Deployments side by side, for a terminal."""
     asked = question_lines(found.graph, found.cluster.pools[0].topology, found.workload)
-    limits = [f"limit of each: {name} {field_text(name, value)}" for name, value in found.limits]
+    limits = [f"limit of each: {limit_text(name, value)}" for name, value in found.limits]
     costs = []
     for name in ("energy_per_token_j", "usd_per_million_tokens", "usd_per_hour"):
         value = getattr(found, name)
@@ -640,17 +720,19 @@ def fleet_text(found: Fleet) -> str:
 
     lines = [
         asked[0],
-        asked[2],
+        *asked[2:],
         "",
-        proof_line(found).replace("no plan", "no sharing out of the pools"),
+        proof_line(found).replace("no plan", "no other use of the pools"),
         _space_line(found.space, [pool.topology for pool in found.cluster.pools]),
         *limits,
         *costs,
         "",
         *aligned([FLEET_HEADER, *map(_deployment_row, found.deployments)]),
+        *left_out_deployments(found),
     ]
     for one in found.deployments:
-        lines += ["", *plan_section(one.plan, f"plan on {_pools_of(one)}")]
+        there = sum(pool.free_chips for pool in one.cluster.pools)
+        lines += ["", *plan_section(one.plan, f"plan on {_pools_of(one)}", there)]
     return "\n".join(lines)
 
 
@@ -665,6 +747,7 @@ def _deployment_row(one: ClusterResult) -> tuple[str, ...]:
         spoken(one.score.tpot_s, "s"),
         spoken(one.score.ttft_s, "s"),
         one.status,
+        one.score.evidence,
     )
 
 
@@ -700,22 +783,18 @@ def _move_row(move: Move) -> tuple[str, ...]:
 def interval_lines(result: Result | ClusterResult) -> list[str]:
     """How sure the price itself is, which the proof takes as given."""
     low, high = _interval(result)
+    doubts = unvouched_lines(result.score)
     if low == high:
-        return []
+        return doubts
     least = field_text(result.field, low)
-    said = (
-        f"4 of 5 measurements of such a plan would lie between {least} and"
-        f" {field_text(result.field, high)}"
-    )
+    between = range_text(least, field_text(result.field, high))
+    said = f"4 of 5 measurements of {result.field} would lie in {between}"
     if high == math.inf:
         said = (
-            f"9 of 10 measurements of such a plan would lie above {least}, and 1 of 10 has no end:"
-            " so slow, the plan does not serve all that comes"
+            f"9 of 10 measurements of {result.field} would lie above {least}; in 1 of 10 the plan"
+            " is too slow to serve all requests, and the queue has no end"
         )
-    return [
-        f"the price itself: {said}",
-        *unvouched_lines(result.score),
-    ]
+    return [f"interval: {said}", *doubts]
 
 
 def _interval(result: Result | ClusterResult) -> tuple[float, float]:
@@ -730,8 +809,9 @@ def _limit_lines(result: Result | ClusterResult | Disaggregation | Pairing) -> l
     lines = []
     for name, value in result.limits:
         reached = field_text(name, getattr(result.score, name))
-        allowed = field_text(name, value)
-        lines.append(f"limit: {name} = {reached}, {_sure_text(result, name)}allowed {allowed}")
+        lines.append(
+            f"limit: {limit_text(name, value)}; the plan has {reached}{_sure_text(result, name)}"
+        )
     return lines
 
 
@@ -745,7 +825,7 @@ def _sure_text(result: Result | ClusterResult | Disaggregation | Pairing, name: 
     if kept == getattr(score, name):
         return ""
     least = "least" if name in RATES else "most"
-    return f"with a probability of {result.sure:g} at {least} {field_text(name, kept)}, "
+    return f", with a probability of {result.sure:g} at {least} {field_text(name, kept)}"
 
 
 def score_lines(score: Score) -> list[str]:
@@ -756,11 +836,12 @@ def score_lines(score: Score) -> list[str]:
         each = "a step"
         first = "a batch of samples"
     return [
-        *_headline_lines(headline(score)),
+        *_score_headline_lines(score),
         "",
         *_breakdown_lines(each, score.breakdown),
+        *_prompts_lines(score),
         "",
-        *_breakdown_lines(first, score.prefill_breakdown),
+        *_breakdown_lines(first, score.prefill_breakdown, FIRST),
         "",
         *_traffic_lines(score),
         *_stage_lines(score),
@@ -809,13 +890,41 @@ def disaggregated_text(score: DisaggregatedScore) -> str:
     return "\n".join(disaggregated_lines(score))
 
 
-def _breakdown_lines(title: str, breakdown: Sequence[StageTime]) -> list[str]:
+LATER = {"bubble": "bubble (waiting for the slowest stage)", "hop": "hops between stages"}
+"""Causes that need more words, of a later token."""
+FIRST = LATER | {"bubble": "waiting for the passes and prompts before it"}
+"""The same of the first token, whose prompt waits; its stages do not."""
+POOLED = {"bubble": "waiting for its turn", "hop": "links (KV cache, hops between stages)"}
+"""The same of a later token that a decode pool makes."""
+PAIRED = {"bubble": "waiting for its turn", "hop": "link between the machines"}
+"""The same of a token that goes from one machine to another and back in every layer."""
+
+
+def _breakdown_lines(
+    title: str, breakdown: Sequence[StageTime], words: Mapping[str, str] = LATER
+) -> list[str]:
+    rows = [
+        (words.get(cause, cause), seconds, share) for cause, seconds, share in time_rows(breakdown)
+    ]
+    width = max((len(cause) for cause, _, _ in rows), default=0)
     lines = [f"where the time of {title} goes"]
-    for cause, seconds, share in time_rows(breakdown):
+    for cause, seconds, share in rows:
         bar = "█" * round(30 * share)
-        line = f"  {cause:<11}{spoken(seconds, 's'):>10}  {100 * share:4.1f} %  {bar}"
+        line = f"  {cause:<{width}}{spoken(seconds, 's'):>10}  {100 * share:4.1f} %  {bar}"
         lines.append(line.rstrip())
     return lines
+
+
+def _prompts_lines(score: Score) -> list[str]:
+    """How much of an output token's time goes to other requests' prompts, which is no bubble: the
+    chips compute them."""
+    share = score.others_prompts_s / score.tpot_s if score.tpot_s else 0.0
+    if share < LEAST_SHARE:
+        return []
+    return [
+        f"  of these {spoken(score.others_prompts_s, 's')} ({100 * share:.1f} %) are for the prompts"
+        " of other requests"
+    ]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

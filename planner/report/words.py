@@ -23,23 +23,23 @@ class Word(NamedTuple):
 FIELD_WORDS: dict[str, Word] = {
     "ttft_s": Word("time to first token", "s"),
     "tpot_s": Word("time per output token", "s"),
-    "request_s": Word("whole request", "s"),
+    "request_s": Word("time per request", "s"),
     "tokens_per_s": Word("output tokens per second, all users", "1/s"),
     "tokens_per_s_per_user": Word("output tokens per second, each user", "1/s"),
     "requests_per_s": Word("requests per second, all users", "1/s"),
     "tokens_per_s_per_chip": Word("output tokens per second, each chip", "1/s"),
     "energy_per_token_j": Word("energy per output token", "J"),
     "usd_per_million_tokens": Word("price per million output tokens", "USD"),
-    "usd_per_hour": Word("price per hour of all that is held", "USD/h"),
-    "power_w": Word("power held", "W"),
-    "chips": Word("chips held", ""),
+    "usd_per_hour": Word("price per hour", "USD/h"),
+    "power_w": Word("power", "W"),
+    "chips": Word("chips used", ""),
     "batch_size": Word("sequences in flight", ""),
-    "queued": Word("sequences that wait for a place", ""),
-    "queued_s": Word("how long they wait for it", "s"),
+    "queued": Word("sequences in the queue", ""),
+    "queued_s": Word("time in the queue", "s"),
     "memory_headroom_bytes": Word("memory left on the fullest chip", "B"),
-    "bubble_fraction": Word("time that stages wait", "%"),
-    "mfu_fraction": Word("useful share of the peak (MFU)", "%"),
-    "mbu_fraction": Word("useful share of the bandwidth (MBU)", "%"),
+    "bubble_fraction": Word("idle time of the stages (bubble)", "%"),
+    "mfu_fraction": Word("compute used (MFU)", "%"),
+    "mbu_fraction": Word("memory bandwidth used (MBU)", "%"),
 }
 
 QUEUE = ("queued", "queued_s")
@@ -50,8 +50,8 @@ _OF_TOKENS = {name for name in FIELD_WORDS if "token" in name or "request" in na
     "tpot_s",
 }
 SAMPLE_WORDS: dict[str, Word] = {
-    "step_s": Word("one denoising step of a batch", "s"),
-    "image_s": Word("whole batch of samples", "s"),
+    "step_s": Word("time per denoising step of a batch", "s"),
+    "image_s": Word("time per batch of samples", "s"),
     "samples_per_s": Word("samples per second", "1/s"),
     "energy_per_sample_j": Word("energy per sample", "J"),
     "usd_per_sample": Word("price per sample", "USD"),
@@ -88,7 +88,7 @@ def field_text(name: str, value: float | None) -> str:
     if unit == "" and value == int(value):
         return f"{value:,.0f}"
     if unit == "1/s":
-        return f"{trimmed(value, 4)}"
+        return f"{trimmed(value, 4)} {name.partition('_')[0]}/s"
     return spoken(value, unit)
 
 
@@ -111,27 +111,49 @@ def seat_lines(score: Score) -> list[str]:
         return []
     wait = "waits" if score.queued == 1 else "wait"
     return [
-        f"{score.queued:,} of {score.batch_size + score.queued:,} sequences {wait} in a queue:"
-        f" {score.batch_size:,} are in flight at once, and a place is free after"
-        f" {spoken(score.queued_s, 's')}, which the time to first token counts"
+        f"{score.queued:,} of the {score.batch_size + score.queued:,} sequences {wait} in a queue:"
+        f" the plan has room for {score.batch_size:,} at once; the time to first token includes"
+        f" {spoken(score.queued_s, 's')} in the queue"
     ]
 
 
-def headline(score: Score) -> list[tuple[str, str]]:
-    """Title and text of the figures that answer most questions."""
+HEADLINE_HEADER = ("", "predicted", "4 of 5 measurements lie in", "counts")
+
+
+def headline(score: Score) -> list[tuple[str, str, str, str]]:
+    """Title, text and interval of the figures that answer most questions, and what of joules,
+    watts or dollars is counted."""
     words = FIELD_WORDS if score.step_s is None else SAMPLE_WORDS
     unsaid = () if score.queued else QUEUE
-    shown = [
-        (word.title, field_text(name, getattr(score, name)))
-        for name, word in words.items()
-        if name not in unsaid
-    ]
-    lines = [(title, f"{text}{_counted(title, score)}") for title, text in shown]
-    return [*lines, *_scattered(score)]
+    lines = []
+    for name, word in words.items():
+        if name not in unsaid:
+            text = field_text(name, getattr(score, name))
+            between = interval_text(score, name)
+            lines.append((word.title, text, between, _counted(word.title, score)))
+    return [*lines, *((title, text, "", "") for title, text in _scattered(score))]
 
 
-def _counted(title: str, score: Score | PairedScore) -> str:
-    """What joules, watts or dollars count, in brackets."""
+def interval_text(score: Score, name: str) -> str:
+    """Where 4 of 5 measurements of a field would lie: "5.4 to 8.1 ms"; "" where the field is
+    counted, or not known."""
+    if getattr(score, name) is None:
+        return ""
+    low, high = score.interval(name, 0.8)
+    return "" if low == high else range_text(field_text(name, low), field_text(name, high))
+
+
+def range_text(low: str, high: str) -> str:
+    """Both ends of a range, their unit once where it is the same: "5.4 to 8.1 ms"; "5.4 ms or more"
+    where it has no upper end."""
+    if high == ENDLESS:
+        return low if low == ENDLESS else f"{low} or more"
+    number, _, unit = low.partition(" ")
+    return f"{number if unit and high.endswith(f' {unit}') else low} to {high}"
+
+
+def _counted(title: str, score: Score | PairedScore | DisaggregatedScore) -> str:
+    """What joules, watts or dollars count; "" of other figures, and where that is not known."""
     if title.startswith(("energy", "power")):
         scope = {
             "chip": "chips alone",
@@ -139,12 +161,15 @@ def _counted(title: str, score: Score | PairedScore) -> str:
             "facility": "everything at the site",
             "unknown": "power not published",
         }[score.power_scope]
-        return (
-            f" ({scope})" if score.power_basis == "unknown" else f" ({scope}, {score.power_basis})"
-        )
+        return scope if score.power_basis == "unknown" else f"{scope}, {score.power_basis}"
     if title.startswith("price") and score.price_basis != "unknown":
-        return f" ({BASIS_WORDS[score.price_basis]})"
+        return BASIS_WORDS[score.price_basis]
     return ""
+
+
+def _with_counted(text: str, title: str, score: PairedScore | DisaggregatedScore) -> str:
+    counted = _counted(title, score)
+    return f"{text} ({counted})" if counted else text
 
 
 def pool_headline(score: DisaggregatedScore) -> list[tuple[str, str]]:
@@ -155,34 +180,40 @@ def pool_headline(score: DisaggregatedScore) -> list[tuple[str, str]]:
         for name, word in FIELD_WORDS.items()
         if name != "requests_per_s" and hasattr(score, name)
     }
-    known = [(word.title, field_text(name, getattr(score, name))) for name, word in words.items()]
+    known = [
+        (word.title, _with_counted(field_text(name, getattr(score, name)), word.title, score))
+        for name, word in words.items()
+    ]
 
     sent = spoken(score.transfer_bytes, "B")
     sent_in = spoken(score.transfer_s, "s")
-    limit = f"the {score.slowest} serves"
+    limit = f"limited by the {score.slowest}{' pool' * (score.slowest != 'link')}"
     if score.slowest == "arrivals":
-        limit = "many as come"
+        limit = "all that come"
     return [
         *known,
         ("KV cache of a prompt", f"{sent} over the link in {sent_in}"),
-        ("requests per second", f"{trimmed(score.requests_per_s, 4)}, as {limit}"),
+        (
+            "requests per second",
+            f"{field_text('requests_per_s', score.requests_per_s)}, {limit}",
+        ),
     ]
 
 
 def pair_headline(score: PairedScore) -> list[tuple[str, str]]:
     """The same of a pair of machines, with what sets the pace."""
     known = [
-        (word.title, f"{field_text(name, getattr(score, name))}{_counted(word.title, score)}")
+        (word.title, _with_counted(field_text(name, getattr(score, name)), word.title, score))
         for name, word in FIELD_WORDS.items()
         if hasattr(score, name)
     ]
     pace = {
-        "attention": "the attention's chips, busy all the time",
-        "experts": "the busiest feed-forward chips",
+        "attention": "the attention chips: they are busy all the time",
+        "experts": "the busiest of the feed-forward chips",
         "link": "the link",
-        "its own way": "a token's own way; all chips wait some of the time",
+        "its own way": "none: all chips wait some of the time, for tokens on their way",
     }
-    return [*known, ("what sets the pace", pace[score.slowest])]
+    return [*known, ("slowest part", pace[score.slowest])]
 
 
 def _scattered(score: Score) -> list[tuple[str, str]]:
@@ -194,7 +225,9 @@ def _scattered(score: Score) -> list[tuple[str, str]]:
             both = [score.percentile(name, share) for share in (0.5, 0.99)]
             text = " and ".join(field_text(name, one) for one in both)
             if both[0] == math.inf:
-                text = f"{ENDLESS}: so near to what the plan serves, ever more wait for a place"
+                text = (
+                    f"{ENDLESS}: the queue grows all the time, so near to what the plan can serve"
+                )
         except InputError as error:
             text = f"not known: {error}"
         lines.append((f"{FIELD_WORDS[name].title}, p50 and p99", text))

@@ -273,8 +273,8 @@ def check_memory(deployment: Deployment, batch_size: int) -> Iterator[Violation]
 def _beyond_rate(rate: float, most: float) -> Violation:
     return Violation(
         rule="rate",
-        message=f"Workload.requests_per_s = {rate:.4g} is more than the plan serves: {most:.4g}"
-        " requests a second, with as many sequences in flight as fit",
+        message=f"Workload.requests_per_s = {rate:.4g} is more than the plan can serve: {most:.4g}"
+        " requests a second with the largest batch that fits",
         demand=rate,
         capacity=most,
     )

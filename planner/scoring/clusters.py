@@ -39,6 +39,7 @@ from planner.pricing.timing import (
     active_kinds_s,
     bubble_fraction,
     hop_between,
+    others_prompts_s,
     passes_of,
     slowest_timing,
     timing_from,
@@ -107,8 +108,8 @@ def _engines(plan: PooledPlan, graph: ModelGraph, cluster: Cluster) -> Iterator[
         names = listed(f"{pool.name} ({software})" for software, pool in sorted(softwares.items()))
         yield Violation(
             rule="engine",
-            message=f"the stages run on pools of unlike software, {names}; no engine hands on to"
-            " another",
+            message=f"the stages run on pools with different software, {names}; one engine cannot"
+            " pass layers on to another",
         )
         return
     first = cluster.pools[cluster.number(plan.stages[0].pool)].topology
@@ -184,12 +185,12 @@ def refuse_unplanned(graph: ModelGraph, workload: Workload) -> None:
     """What clusters are not planned for."""
     if graph.is_diffusion:
         raise InputError(
-            f"{graph.name} is a diffusion model, which is planned on one topology; leave clusters"
+            f"{graph.name} is a diffusion model, which needs a plan on one machine; leave clusters"
             " and exclude= out"
         )
     if workload.requests_per_s is not None:
         raise InputError(
-            "Workload.requests_per_s: clusters and exclude= are planned for a number of sequences;"
+            "Workload.requests_per_s: clusters and exclude= need a number of sequences, not a rate;"
             " give a batch_size"
         )
 
@@ -266,6 +267,7 @@ def score_pooled_served(
     return Score(
         ttft_s=timing.ttft_s,
         tpot_s=timing.tpot_s,
+        others_prompts_s=others_prompts_s(timing, at),
         request_s=timing.request_s,
         tokens_per_s=rate,
         tokens_per_s_per_user=1.0 / timing.tpot_s,

@@ -113,8 +113,8 @@ def handover(graph: ModelGraph, workload: Workload, link: Link) -> Handover:
     more than the link carries."""
     if workload.phase != "both":
         raise InputError(
-            "Workload.phase: pools are made of a whole workload; make it 'both', not"
-            f" {workload.phase!r}"
+            "Workload.phase must be 'both', since the planner itself makes the prefill pool and the"
+            f" decode pool, not {workload.phase!r}"
         )
     if graph.is_diffusion:
         raise InputError(
@@ -129,9 +129,9 @@ def handover(graph: ModelGraph, workload: Workload, link: Link) -> Handover:
     rate = workload.requests_per_s or 0.0
     if rate * each_s > FULL:
         raise InfeasibleError(
-            f"the link carries {spoken(link.bandwidth_bytes_per_s, 'B/s')}, and {rate:.4g} requests"
-            f" a second send {spoken(sent, 'B')} each, {spoken(rate * sent, 'B/s')}; lower the rate"
-            " or widen the link",
+            f"the link is too slow: it carries {spoken(link.bandwidth_bytes_per_s, 'B/s')}, and"
+            f" {rate:.4g} requests a second send {spoken(sent, 'B')} each, in all"
+            f" {spoken(rate * sent, 'B/s')}; lower the rate or give a faster link",
             resource="link",
             demand=rate * sent,
             capacity=link.bandwidth_bytes_per_s,

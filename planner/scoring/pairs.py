@@ -137,17 +137,17 @@ def check_decodes(workload: Workload) -> None:
     """An InputError where a workload is none that a pair of machines is planned for."""
     if workload.phase != "decode":
         raise InputError(
-            "Workload.phase: a pair of attention and feed-forward machines decodes; make it"
-            f" 'decode', not {workload.phase!r}, and give prompts a pool of their own"
+            "Workload.phase: a pair of attention and feed-forward machines runs decode only; make it"
+            f" 'decode', not {workload.phase!r}, and run prefill on another pool"
         )
     if workload.is_stream or workload.queued:
         raise InputError(
-            "Workload: a pair of machines is planned for a batch_size, or None for as many as are"
-            " best; leave requests_per_s, 'poisson' and queued out"
+            "Workload: a pair of machines needs a batch_size (None: the best one is chosen); leave"
+            " requests_per_s, 'poisson' and queued out"
         )
     if workload.speculation is not None:
         raise InputError(
-            "Workload.speculation: a pair of machines is priced without drafts; make it None"
+            "Workload.speculation: drafts cannot be priced for a pair of machines; make it None"
         )
 
 

@@ -28,6 +28,7 @@ from planner.pricing.timing import (
     Timing,
     active_chip_s,
     bubble_fraction,
+    others_prompts_s,
     useful_of_cycle,
 )
 from planner.pricing.traffic import Moved, Place, sample_traffic, token_traffic
@@ -126,6 +127,7 @@ def _token_score(deployment: Deployment, batch_size: int, power_scope: PowerScop
     return Score(
         ttft_s=timing.ttft_s,
         tpot_s=timing.tpot_s,
+        others_prompts_s=others_prompts_s(timing, at),
         request_s=timing.request_s,
         tokens_per_s_per_user=1.0 / timing.tpot_s,
         requests_per_s=rate,

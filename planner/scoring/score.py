@@ -195,6 +195,9 @@ class Score(Record):
     loaded server."""
     tpot_s: float
     """Between later tokens of one request; the first is not counted."""
+    others_prompts_s: float = 0.0
+    """Of `tpot_s`, what the prompts of other requests take, which the same chips compute; 0 too in
+    files written before this was said. Not a bubble: chips work meanwhile."""
     request_s: float
     """To the last token."""
     tokens_per_s: float

@@ -186,18 +186,18 @@ def reasons_for(setting: Setting, software: Software) -> Iterator[Reason]:
     if setting.offloaded:
         yield Reason(
             "offloaded",
-            "no row of the tables has layers off the first memory of its chips, and this plan has"
+            "no measurement has layers off the first memory of its chips, and this plan has"
             f" {setting.offloaded}",
         )
     covered = _covered(software, setting.phase)
     if covered is None:
         if not software.residuals:
-            yield Reason("stack", f"nothing was measured on {software.name}")
+            yield Reason("stack", f"there is no measurement of {software.name}")
         return
     name = software.name
     if covered.phase != setting.phase:
         yield Reason(
-            "phase", f"no measured row of {name} is of a {setting.phase} pool by itself", False
+            "phase", f"no measurement of {name} was made on a {setting.phase} pool alone", False
         )
     yield from _chip_reasons(setting, covered, name)
     yield from _model_reasons(setting, covered, name)
@@ -213,13 +213,13 @@ def _covered(software: Software, phase: str) -> Covered | None:
 
 def _chip_reasons(setting: Setting, covered: Covered, name: str) -> Iterator[Reason]:
     if setting.maker not in covered.makers:
-        yield Reason("maker", f"no measured row of {name} is of a chip of {setting.maker}")
+        yield Reason("maker", f"no measurement of {name} was made on a chip of {setting.maker}")
     elif setting.architecture not in covered.architectures:
         yield Reason(
-            "architecture", f"no measured row of {name} is of an {setting.architecture} chip"
+            "architecture", f"no measurement of {name} was made on an {setting.architecture} chip"
         )
     elif setting.chip not in covered.chips:
-        yield Reason("chip", f"no measured row of {name} is of an {setting.chip}", False)
+        yield Reason("chip", f"no measurement of {name} was made on an {setting.chip}", False)
 
 
 def _model_reasons(setting: Setting, covered: Covered, name: str) -> Iterator[Reason]:
@@ -227,23 +227,23 @@ def _model_reasons(setting: Setting, covered: Covered, name: str) -> Iterator[Re
     title = titles.get(setting.kind, f"{setting.kind} models")
     sizes: Range | None = getattr(covered, setting.kind)
     if sizes is None:
-        yield Reason("kind", f"no measured row of {name} has {title}")
+        yield Reason("kind", f"no measurement of {name} has {title}")
     else:
         billions = f"{setting.parameters / 1e9:.3g} billion"
         measured = f"{_span(sizes, 1e9)} billion parameters"
         yield from _beyond(
             "size",
-            f"{title} in the rows of {name} have {measured}, and this one has {billions}",
+            f"{title} in the measurements of {name} have {measured}, and this one has {billions}",
             setting.parameters,
             sizes,
             NEAR_SIZE,
         )
     if setting.weight_dtype not in covered.weight_dtypes:
         yield Reason(
-            "format", f"no measured row of {name} has weights in {setting.weight_dtype}", False
+            "format", f"no measurement of {name} has weights in {setting.weight_dtype}", False
         )
     if setting.drafts and not covered.drafts:
-        yield Reason("drafts", f"no measured row of {name} has drafted tokens")
+        yield Reason("drafts", f"no measurement of {name} has drafted tokens")
 
 
 def _degree_reasons(setting: Setting, covered: Covered, name: str) -> Iterator[Reason]:
@@ -255,7 +255,7 @@ def _degree_reasons(setting: Setting, covered: Covered, name: str) -> Iterator[R
         beyond = f"over more than {most} chips" if most > 1 else "at all"
         yield from _beyond(
             key,
-            f"no measured row of {name} {does} {beyond}, and this plan does over {degree}",
+            f"no measurement of {name} {does} {beyond}, and this plan does over {degree}",
             degree,
             (1.0, most),
             NEAR_DEGREE,
@@ -263,11 +263,11 @@ def _degree_reasons(setting: Setting, covered: Covered, name: str) -> Iterator[R
     if setting.stages > covered.most_stages:
         yield Reason(
             "stages",
-            f"no measured row of {name} that serves requests as they come has more than"
+            f"no measurement of {name} that serves requests as they come has more than"
             f" {_stages(covered.most_stages)}, and this plan has {setting.stages}",
         )
     if setting.across_nodes and not covered.across_nodes:
-        yield Reason("nodes", f"no measured row of {name} splits layers over more than one node")
+        yield Reason("nodes", f"no measurement of {name} splits layers over more than one node")
 
 
 def _stages(count: int) -> str:
@@ -280,7 +280,8 @@ def _load_reasons(setting: Setting, covered: Covered, name: str) -> Iterator[Rea
         ("context", setting.context_tokens, covered.context_tokens, "tokens of context"),
     )
     for key, count, measured, what in loads:
-        words = f"rows of {name} have {_span(measured)} {what}, and this plan has {count:.0f}"
+        counted = what.replace("sequences", "sequence") if measured[1] == 1 else what
+        words = f"measurements of {name} have {_span(measured)} {counted}, and this plan has {count:.0f}"
         yield from _beyond(key, words, count, measured, NEAR_LOAD)
 
 

@@ -121,7 +121,7 @@ class Candidates:
         others a machine without some of its chips is a cluster of one pool."""
         if not graph.is_chain:
             raise InputError(
-                f"{graph.name} is not a chain of layers; partition() plans chains,"
+                f"{graph.name} is not a chain of layers, and partition() plans chains only;"
                 " score_plan() prices any plan"
             )
         self.asked = workload
@@ -187,7 +187,7 @@ class Candidates:
             phase = self.workload.phase
             if name in NOT_IN_PHASE.get(phase, ()):
                 raise InputError(
-                    f"{name} says nothing of a {phase} pool; ask for another field,"
+                    f"{name} does not exist in a {phase} pool; ask for another field,"
                     " or make Workload.phase 'both'"
                 )
             self._check_sure(name)
@@ -200,17 +200,17 @@ class Candidates:
                 power = f"{scope} power" if scope else "power"
                 raise InputError(
                     f"{name} needs the {power} of {self.topology.name}, which is not published;"
-                    " give it in a file"
+                    " write it into the machine's file"
                 )
             if name in PRICED and self.topology.price.basis == "token":
                 raise InputError(
-                    f"{name} at a list price for tokens is the same for every plan; ask for another"
-                    " field, or give a price of the chips"
+                    f"{name} is the same for every plan where tokens have a list price; ask for"
+                    " another field, or give the price of a chip, such as price='2.10 USD/h' (--price)"
                 )
             if name in PRICED and self.topology.price.usd_per_chip_hour is None:
                 raise InputError(
-                    f"{name} needs a price of {self.topology.name}, which is not known;"
-                    " give it in a file"
+                    f"{name} needs the price of {self.topology.name}, which is not known;"
+                    " give price='2.10 USD/h' (--price), or write it into the machine's file"
                 )
 
     def _check_sure(self, name: str) -> None:
@@ -220,8 +220,8 @@ class Candidates:
         is_limit = name in dict(asked.limits) and asked.sure is not None
         if is_limit and self.workload.is_stream and name in ("energy_per_token_j", "power_w"):
             raise InputError(
-                f"{name} is limited at a rate of requests as it is priced, not with sure=; limit"
-                " chips, or leave sure out"
+                f"a limit on {name} cannot be combined with sure= where requests come at a rate;"
+                " limit chips instead, or leave sure out"
             )
 
     def _check_known_of_a_rate(self, name: str) -> None:
@@ -230,33 +230,33 @@ class Candidates:
         objective = self.question.objective
         if objective not in (*OF_A_RATE, *PERCENTILES):
             raise InputError(
-                f"Workload.requests_per_s is open, and {objective} says nothing of the greatest"
-                f" rate; ask for {listed(OF_A_RATE, 'or')}, or give the rate"
+                f"Workload.requests_per_s is open, and {objective} does not say which rate is best;"
+                f" ask for {listed(OF_A_RATE, 'or')}, or give the rate"
             )
         if name in PER_TOKEN and self.topology.divisible:
             raise InputError(
-                f"{name} of {self.topology.name} counts the share of its chips that is filled, which"
-                " follows the rate; give Workload.requests_per_s"
+                f"{name} of {self.topology.name} depends on how full its chips are, and so on the"
+                " rate of requests; give Workload.requests_per_s"
             )
         if name in ("energy_per_token_j", "power_w") and len(self.draws) > 1:
             raise InputError(
-                f"{name} follows the batch that a rate of requests brings about; limit or minimise"
-                " chips or dollars, or give power_basis 'provisioned'"
+                f"{name} depends on the number of sequences in flight, which the rate of requests"
+                " decides; limit or minimise chips or dollars, or give power_basis 'provisioned'"
             )
         if name in ("mfu_fraction", "mbu_fraction"):
-            raise InputError(f"{name} follows the rate of requests; limit another field")
+            raise InputError(f"{name} is fixed by the rate of requests; limit another field")
 
     def _check_known_at_a_rate(self, name: str) -> None:
         """Refuse what the rate of requests decides."""
         if ASKED[name].end == "high" and name not in PER_TOKEN:
             raise InputError(
-                f"{name} follows from Workload.requests_per_s; ask for another field,"
-                " or leave the rate out and the batch open"
+                f"{name} is fixed by Workload.requests_per_s; ask for another field,"
+                " or leave the rate out and make batch_size None"
             )
         if name in ("energy_per_token_j", "power_w") and len(self.draws) > 1:
             raise InputError(
-                f"{name} at Workload.requests_per_s follows the batch that the rate brings about;"
-                " ask for chips or usd_per_million_tokens, and read it from the score"
+                f"{name} depends on the number of sequences in flight, which Workload.requests_per_s"
+                f" decides; ask for chips or usd_per_million_tokens, and read {name} from the score"
             )
 
     @property

@@ -164,19 +164,19 @@ class ClusterCandidates:
         for name in NOT_PLANNED:
             if name in names:
                 raise InputError(
-                    f"{name} is not planned for on a cluster or with exclude=;"
+                    f"{name} cannot be optimised or limited on a cluster or with exclude=;"
                     " ask for energy_per_token_j"
                 )
         if any(pool.topology.divisible for pool in cluster.pools):
             raise InputError(
-                f"Cluster.pools of {cluster.name!r}: chips that are held in part are for one"
-                " topology; hold them whole"
+                f"Cluster.pools of {cluster.name!r}: a cluster cannot use parts of chips; give pools"
+                " of whole chips"
             )
         scope = common_scope(cluster, self.question.power_scope)
         if "energy_per_token_j" in names and scope is None:
             raise InputError(
-                f"energy_per_token_j needs the power of every pool of {cluster.name} in one scope,"
-                " chip or system; give it in a file"
+                f"energy_per_token_j needs the power of every pool of {cluster.name} in the same"
+                " scope, chip or system; write it into their files"
             )
         priced = next((name for name in names if name in PRICED), None)
         if priced and not common_price(cluster):
@@ -184,8 +184,8 @@ class ClusterCandidates:
             if not unknown:
                 raise InputError(unlike_prices(priced, _machines(cluster)))
             raise InputError(
-                f"{priced} needs a price of {listed(unknown)}, which is not known;"
-                " give it in a file"
+                f"{priced} needs the price of {listed(unknown)}, which is not known;"
+                " give price='2.10 USD/h' (--price), or write it into the file"
             )
 
     @property

@@ -68,7 +68,7 @@ def best_sampled(
     if ended != "proof":
         raise NoPlanFoundError(
             f"no plan of {graph.name} on {topology.chips} × {topology.name} was found in time;"
-            " nothing is proved: allow more"
+            " nothing is proved: allow more time"
         )
     named = ", ".join(f"{name} = {value:.4g}" for name, value in question.limits)
     raise InfeasibleError(

@@ -150,15 +150,15 @@ class Table:
     def _refuse(self) -> None:
         if self.candidates.averages:
             raise InputError(
-                "solver 'cp-sat' cannot state power_w where it follows what chips do: an average"
-                " over a cycle is not a sum; ask for energy_per_token_j, or leave solver out"
+                "solver 'cp-sat' cannot use power_w on this machine, where it is an average and not a"
+                " sum; ask for energy_per_token_j, or leave solver out"
             )
         ends = self.ends_of_stages
         handed = {self.graph.layers[place - 1].activation_bytes_per_token for place in ends}
         if len(handed) > 1:
             raise InputError(
-                f"solver 'cp-sat' cannot state {self.graph.name}, whose layers hand on unlike"
-                " numbers of bytes, so that what links take depends on the cut; leave solver out"
+                f"solver 'cp-sat' cannot plan {self.graph.name}, whose layers send different numbers"
+                " of bytes, so that the time of links depends on the cut; leave solver out"
             )
         self.handed_bytes = handed.pop() if handed else 0.0
 

@@ -23,7 +23,7 @@ def _value(score: Score, field: str) -> float:
     value = getattr(score, field)
     if value is None:
         raise InputError(
-            f"{field} needs a figure of the topology that is not published; give it in a file"
+            f"{field} needs a figure of the machine that is not published; write it into its file"
         )
     return _canonical(field, float(value))
 

@@ -48,7 +48,8 @@ DRAFTED_FOR = ("tpot_s", "tokens_per_s", "energy_per_token_j", "usd_per_million_
 
 @dataclass(frozen=True, slots=True)
 class PlanGrid:
-    """Uniform plans of one graph on one machine; what does not fit is infinitely slow and dear."""
+    """All uniform plans of one model on one machine, priced; a plan that does not fit has infinite
+    times and costs."""
 
     graph: ModelGraph
     topology: Topology
@@ -195,8 +196,8 @@ def plan_grid(
     space: Space = "engine",
     drafted_for: str = "tpot_s",
 ) -> PlanGrid:
-    """All uniform plans of a graph on a machine, under every batch; of the workload the lengths
-    count, its batch does not.
+    """All uniform plans of a model on a machine, at every batch size; of the workload the lengths
+    are used, its batch_size is not.
 
     `micro_sequences` are the sequences of a micro-batch, by default two sizes for each doubling up
     to what the software takes on all ranks that share them out, and eight where the engine settles

@@ -10,7 +10,7 @@ from planner.machines.engine import Space
 from planner.machines.topology import Topology
 from planner.records import Record, as_text
 from planner.report.svg import table
-from planner.report.tables import BETWEEN, WIDTH, framed
+from planner.report.tables import cut_to_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,23 +84,22 @@ def study_text(made: Study) -> str:
     for row in made.rows[:SHOWN]:
         fields = row.model_dump(mode="json")
         lines.append([_cut(_spoken(fields[name])) for name in names])
-    # Columns from the left, as long as each can have its words.
-    kept = 0
-    room = WIDTH
-    for column, name in enumerate(names):
-        room -= max(len(name), *(len(line[column]) for line in lines)) + BETWEEN
-        if room < 0 and column:
-            break
-        kept = column + 1
-    shown = framed(names[:kept], [line[:kept] for line in lines])
-    left = []
-    if len(made.rows) > len(lines):
-        left.append(f"{len(made.rows) - len(lines)} more rows")
-    if kept < len(names):
-        left.append(f"{len(names) - kept} more columns ({', '.join(names[kept:])})")
-    more = f"\n{' and '.join(left)} in .to_frame()" if left else ""
+    cut = cut_to_width(names, lines)
+    left = left_out(len(made.rows) - len(lines), cut.left_out)
+    more = f"\n{left} in .to_frame()" if left else ""
     terms = f"\n{made.under}" if made.under else ""
-    return f"{title}\n{shown}{more}{terms}"
+    return f"{title}\n{cut.text}{more}{terms}"
+
+
+def left_out(rows: int, columns: Sequence[str]) -> str:
+    """What a table does not show, in words; "" where it shows all."""
+    parts = []
+    if rows > 0:
+        parts.append(f"{rows:,} more row{'s' * (rows > 1)}")
+    if columns:
+        several = "s" * (len(columns) > 1)
+        parts.append(f"{len(columns)} more column{several} ({', '.join(columns)})")
+    return " and ".join(parts)
 
 
 def _cut(words: str) -> str:

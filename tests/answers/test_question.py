@@ -94,13 +94,17 @@ def test_every_field_has_a_measure_whose_example_is_one_of_it(name):
 
 @pytest.mark.parametrize("name", ["requests_per_s", "tokens_per_s_per_chip"])
 def test_of_a_diffusion_model_requests_and_tokens_are_not_asked(name):
-    with pytest.raises(pl.InputError, match=f"^{name} is asked of language models.*samples_per_s"):
+    with pytest.raises(
+        pl.InputError, match=f"^{name} is a field of language models.*samples_per_s"
+    ):
         question_of(None, name, None, None, diffusion=True)
 
 
 def test_percentiles_are_refused_where_prices_alone_are_known():
     asked = question_of(None, None, {"ttft_p99_s": 1.0}, None)
-    with pytest.raises(pl.InputError, match="ttft_p99_s is asked of one machine alone") as caught:
+    with pytest.raises(
+        pl.InputError, match="ttft_p99_s is known for plans on one machine only"
+    ) as caught:
         as_priced(asked, "a cluster")
     assert "ask for ttft_s" in str(caught.value)
     means = question_of(None, None, {"ttft_s": 1.0}, None)

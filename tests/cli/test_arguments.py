@@ -31,7 +31,7 @@ from tests.terminal import SMALL, refused
         (("plan", *SMALL, "--weights", "fp9"), "weight_dtype should be one of 30 words, such as 'fp32', 'bf16'"),
         (("plan", *SMALL, "--kv", "fp9"), "kv_dtype should be one of 30 words, such as 'fp32', 'bf16'"),
         (("plan", *SMALL, "--arrivals", "never"), "arrivals should be 'together', 'steady' or 'poisson', not 'never'"),
-        (("plan", *SMALL, "--dimension", "batch=1"), "dimensions are given for batch, and qwen3-0.6b is no ONNX file"),
+        (("plan", *SMALL, "--dimension", "batch=1"), "qwen3-0.6b is not an ONNX file; leave batch out"),
         (("plan", *SMALL, "--dimension", "batch"), "--dimension must look like batch=1, not 'batch'"),
         (("plan", *SMALL, "--dimension", "batch=one"), "--dimension batch must be a whole number, not 'one'"),
         (("plan", *SMALL, "--dimension", "a=1", "--dimension", "a=2"), "--dimension a is given twice"),

@@ -12,7 +12,7 @@ from tests.terminal import SMALL, refused
 
 def test_scripts_are_shown_below_the_answer(run):
     text = run("plan", *SMALL, "--export", "vllm").out
-    assert "chosen from: plans that vllm 0.32 can be started with" in text
+    assert "chosen from: plans that vllm 0.32 can run" in text
     assert "vllm serve Qwen/Qwen3-0.6B" in text
     assert "vllm bench serve" in text
 

@@ -61,7 +61,14 @@ def test_a_sweep_is_read_from_a_file_kept_and_gone_on_with(run, tmp_path):
         assert status == 0
         assert found in said
         assert bool(said) == bool(found)
-        assert printed.splitlines() == ["2 cells", "  2  optimal"]
+        lines = printed.splitlines()
+        assert lines[0] == "2 cells: 2 optimal"
+        assert lines[1].startswith("in all of them: model llama-3.2-1b, weights bf16, machine rtx-")
+        assert lines[3].split()[:4] == ["batch", "asked", "status", "value"]
+        assert [line.split()[:2] for line in lines[5:7]] == [["1", "optimal"], ["2", "optimal"]]
+        assert lines[7].startswith("not shown: ")
+        assert "--out FILE writes all as CSV" in lines[7]
+        assert max(map(len, lines[3:7])) <= 120
     assert out.read_text().count("llama-3.2-1b") == 2
     status, printed, _ = run("sweep", spec, "--file", kept, "--format", "json")
     assert [row["asked_batch_size"] for row in json.loads(printed)["rows"]] == [1, 2]

@@ -59,7 +59,7 @@ def test_a_plan_that_the_engine_lacks_is_refused_with_what_the_best_reaches():
         job_of(odd.replace(engine_objective=best), "vllm")
     words = str(refused.value)
     assert "keeps 3 micro-batches of 12 sequences in flight over 2 stages, not 1" in words
-    assert "with the best plan that it can, tpot_s is 3.12 ms" in words
+    assert "the best plan that it can run has tpot_s = 3.12 ms" in words
     assert "space='engine'" in words
 
 
@@ -67,7 +67,7 @@ def test_where_the_best_is_not_known_it_is_searched_for():
     made = result()
     odd = result_of(DENSE, MACHINE, made.plan.replace(micro_batches=1, space="any"), WORKLOAD)
     found = pl.partition(DENSE, MACHINE, WORKLOAD, minimize="tpot_s")
-    with pytest.raises(pl.InputError, match=f"tpot_s is {1e3 * found.objective:.3g} ms"):
+    with pytest.raises(pl.InputError, match=f"tpot_s = {1e3 * found.objective:.3g} ms"):
         job_of(odd, "vllm")
 
 
@@ -83,7 +83,7 @@ def test_a_plan_of_another_engine_is_priced_anew_with_the_micro_batches_that_thi
 def test_what_another_engine_lacks_is_said_of_it():
     machine = pl.load_topology("hgx-h100", software="vllm")
     with pytest.raises(
-        pl.InputError, match=r"llama\.cpp splits layers over chips in one stage only"
+        pl.InputError, match=r"llama\.cpp cannot combine tensor parallel with pipeline stages"
     ):
         job_of(result(machine, tensor=2), "llama.cpp")
 

@@ -41,7 +41,7 @@ def test_a_rate_gains_by_more_of_it() -> None:
 def test_what_an_engine_refuses_has_no_price_but_a_best_plan() -> None:
     found = score_command("vllm serve Qwen/Qwen3-235B-A22B-FP8 -tp 8", "hgx-h100", LOAD)
     assert found.score is None
-    assert "128 weights together that share a scale" in found.faults[0]
+    assert "a block of 128 weights that share a scale" in found.faults[0]
     assert found.best_on_same_chips is not None
     assert found.gain(found.best_on_same_chips) is None
 

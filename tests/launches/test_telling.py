@@ -19,7 +19,7 @@ def test_the_gain_is_told_with_its_proof() -> None:
     lines = [line for line in gain_lines(found) if "may be off by" not in line]
     price, same, proof, whole, _ = lines
     assert price.startswith("the command: request_s = ")
-    assert "4 of 5 measurements would lie between" in price
+    assert "4 of 5 measurements would lie in " in price
     assert same.startswith("the best plan on the same 4 chips answers ")
     assert "% faster: TP4 in place of TP2 × PP2" in same
     assert "it is proved that no plan has a lower one" in proof

@@ -11,6 +11,7 @@ from planner.machines.accounts import (
     power_basis_of,
     priced,
     scopes_of,
+    unlike_prices,
     what_counts,
     with_economics,
     with_licence,
@@ -62,7 +63,7 @@ def test_prices_of_the_catalogue_count_the_same():
 
 
 def test_a_basis_that_is_not_known_is_refused_with_those_that_are():
-    with pytest.raises(pl.InputError, match="no price on the basis 'rental'; it is known as node"):
+    with pytest.raises(pl.InputError, match=r"no price on the basis 'rental' \(known are node\)"):
         counted(machine(NODE), price_basis="rental")
     with pytest.raises(pl.InputError, match="power_basis must be drawn or provisioned"):
         counted(machine(NODE), power_basis="drawed")
@@ -85,7 +86,7 @@ def test_a_price_may_be_said():
     said = pl.load_topology("hgx-h100", price="2.10 USD/h")
     assert (said.price.usd_per_chip_hour, said.price.basis) == (2.10, "given")
     assert with_price(said, "3 USD/h").price.usd_per_chip_hour == 3.0
-    with pytest.raises(pl.InputError, match="price and price_basis"):
+    with pytest.raises(pl.InputError, match="give price or price_basis, not both"):
         pl.load_topology("hgx-h100", price="2.10 USD/h", price_basis="node")
 
 
@@ -103,10 +104,34 @@ def test_prices_take_the_first_basis_that_all_have():
 def test_prices_without_a_basis_in_common_are_refused_where_they_rank():
     apart = [machine(CHIP, NODE), machine(RENTAL)]
     assert alike(apart) == tuple(apart)
-    with pytest.raises(pl.InputError, match=r"not comparable.*round \(node and chip\) and round"):
+    with pytest.raises(
+        pl.InputError, match=r"not comparable.*round \(node or chip\), round \(rental\)"
+    ):
         alike(apart, must=("usd_per_million_tokens",))
-    with pytest.raises(pl.InputError, match="needs a price of round, which is not known"):
+    with pytest.raises(pl.InputError, match="needs the price of round, which is not known"):
         alike([machine(), machine(NODE)], must=("usd_per_sample",))
+
+
+def test_what_is_not_comparable_ends_with_what_makes_it_so():
+    both, bought, rented = (
+        machine(*offers).replace(name=name)
+        for name, offers in (("both", (NODE, RENTAL)), ("bought", (NODE,)), ("rented", (RENTAL,)))
+    )
+    assert unlike_prices("price", [both, bought, rented]).endswith(
+        "; compare them by price_basis='node' (--price-basis node) without rented or"
+        " price_basis='rental' (--price-basis rental) without bought"
+    )
+    assert unlike_prices("price", [bought, rented]).endswith(
+        "; write the price of each into its file, all on one basis"
+    )
+    assert "give price='2.10 USD/h' (--price)" in unlike_prices("price", [both, machine()])
+
+
+def test_a_machine_without_a_price_leaves_the_others_on_one_basis():
+    silent = machine()
+    made = alike([machine(CHIP, NODE), machine(NODE), silent])
+    assert [one.price.basis for one in made] == ["node", "node", "unknown"]
+    assert made[2] == silent
 
 
 def test_watts_that_are_drawn_never_stand_beside_provisioned_ones():
@@ -117,7 +142,7 @@ def test_watts_that_are_drawn_never_stand_beside_provisioned_ones():
     assert [power_basis_of(one) for one in both] == ["provisioned"] * 2
     assert both[0].power == Power(chip_w=100.0, system_w=150.0)
     assert alike([drawn, drawn]) == (drawn, drawn)
-    with pytest.raises(pl.InputError, match="only what is provisioned for it"):
+    with pytest.raises(pl.InputError, match="only the provisioned power is known"):
         alike([drawn, provisioned], power_basis="drawn")
 
 
@@ -127,7 +152,7 @@ def test_power_counts_what_is_known_of_all():
     both = alike([wall, chips], must=("energy_per_token_j",))
     assert [one.power.system_w for one in both] == [None, None]
     whole = machine(power=Power(system_w=200.0))
-    with pytest.raises(pl.InputError, match=r"no scope in which all are known.*round \(chip\)"):
+    with pytest.raises(pl.InputError, match=r"no scope of power is known for all.*round \(chip\)"):
         alike([whole, chips], must=("energy_per_token_j",))
     assert alike([whole, chips]) == (whole, chips)
     for blind in (machine(power=Power()), machine(power=Power(system_w=200.0))):
@@ -190,6 +215,8 @@ def test_what_is_asked_for_tokens_never_stands_beside_what_chips_cost():
     asked = with_price(machine(), "0.59/0.79 USD/Mtok")
     with pytest.raises(pl.InputError, match="usd_per_million_tokens is not comparable"):
         alike([asked, machine(NODE)], must=("usd_per_million_tokens",))
-    with pytest.raises(pl.InputError, match="the same whatever is planned"):
+    with pytest.raises(
+        pl.InputError, match="the same for every plan where tokens have a list price"
+    ):
         alike([asked, asked], must=("usd_per_million_tokens",))
     assert alike([asked, asked]) == (asked, asked)

@@ -277,7 +277,8 @@ def test_two_pools_that_do_not_fit_are_refused_with_what_would_do():
         disaggregate(large, work, prefill=gpus.replace(chips=2), link=link, minimize="tpot_s")
     assert refused.value.smallest_chips == 2
     with pytest.raises(
-        pl.InfeasibleError, match="needs 2 chips and a decode pool 2, and both together may hold 3"
+        pl.InfeasibleError,
+        match="2 chips for the prefill pool and 2 for the decode pool, but there are 3 chips in all",
     ) as refused:
         disaggregate(large, work, prefill=gpus.replace(chips=3), link=link, minimize="tpot_s")
     assert (refused.value.demand, refused.value.capacity, refused.value.gap) == (4, 3, 1)
@@ -287,12 +288,15 @@ def test_two_pools_that_do_not_fit_are_refused_with_what_would_do():
 @pytest.mark.parametrize(
     ("question", "sentence"),
     [
-        ({"minimize": "energy_per_token_j"}, "energy_per_token_j is not asked of two pools"),
+        (
+            {"minimize": "energy_per_token_j"},
+            "energy_per_token_j cannot be optimised or limited for two pools",
+        ),
         (
             {"minimize": "tpot_s", "limits": {"request_s": 1.0}},
-            r"limits\['request_s'\] joins the pools",
+            r"limits\['request_s'\]: two pools cannot limit the whole request",
         ),
-        ({"maximize": "tokens_per_s"}, "tokens_per_s follows from Workload.requests_per_s"),
+        ({"maximize": "tokens_per_s"}, "tokens_per_s is fixed by Workload.requests_per_s"),
     ],
 )
 def test_what_two_pools_are_not_asked_is_refused(question, sentence):
@@ -305,7 +309,7 @@ def test_a_price_is_a_limit_only_where_the_rate_is_known_or_sought():
     graph, gpus, work, link = llama(requests_per_s=None, batch_size=4)
     limits = {"usd_per_million_tokens": 10.0}
     with pytest.raises(
-        pl.InputError, match=r"^limits\['usd_per_million_tokens'\] follows from the rate"
+        pl.InputError, match=r"^limits\['usd_per_million_tokens'\] depends on the rate"
     ):
         disaggregate(graph, work, prefill=gpus, link=link, minimize="tpot_s", limits=limits)
     result = disaggregate(
@@ -317,11 +321,14 @@ def test_a_price_is_a_limit_only_where_the_rate_is_known_or_sought():
 def test_a_machine_that_is_no_whole_number_of_units_is_not_cut_in_two():
     graph, _, work, link = llama()
     with pytest.raises(
-        pl.InputError, match="is no whole number of units of 8; two pools need whole units"
+        pl.InputError,
+        match="which is not a multiple of 8, the chips of one unit; two pools need whole units",
     ):
         disaggregate(graph, work, prefill=pl.load_topology("hgx-h100", chips=12), link=link)
     ring = tiny_topology(4, fabric("ring", 4), chip=tiny_chip(1e10))
-    with pytest.raises(pl.InputError, match="cannot be cut into two pools of its kind"):
+    with pytest.raises(
+        pl.InputError, match="cannot be split into a prefill pool and a decode pool"
+    ):
         disaggregate(tiny_graph(2), work, prefill=ring, link=link)
 
 

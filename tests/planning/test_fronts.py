@@ -163,7 +163,7 @@ def test_without_time_a_front_is_partial_or_none_was_found():
         ({"fields": ("tpot_s",)}, "two or more"),
         ({"fields": ("tpot_s", "tpots")}, "nearest names"),
         ({"tolerance": 0.0}, "tolerance must lie"),
-        ({"fields": ("tpot_s", "power_w")}, "no proof for power_w"),
+        ({"fields": ("tpot_s", "power_w")}, "cannot prove power_w"),
         ({"requests_per_s": 1.0}, "leave Workload.requests_per_s out"),
     ],
 )

@@ -72,7 +72,9 @@ def test_it_can_be_refused_as_before():
 
 
 def test_limits_that_only_chips_could_keep_are_named():
-    with pytest.raises(InfeasibleError, match="only with layers on board, and no such plan keeps"):
+    with pytest.raises(
+        InfeasibleError, match="only with layers in the memory of board, and no such plan keeps"
+    ):
         partition(GRAPH, machine(SHORT), Workload(batch_size=2, **ASKED), limits={"tpot_s": 1e-9})
 
 
@@ -81,7 +83,9 @@ def test_a_host_that_is_short_too_is_named():
     tight = topology.host.processor.memory[0].replace(capacity_bytes=1e3)
     processor = topology.host.processor.replace(memory=(tight,))
     topology = topology.replace(host=topology.host.replace(processor=processor))
-    with pytest.raises(InfeasibleError, match="nor does it with layers on board"):
+    with pytest.raises(
+        InfeasibleError, match="it does not fit with layers in the memory of board either"
+    ):
         partition(GRAPH, topology, Workload(batch_size=2, **ASKED))
 
 
@@ -89,7 +93,7 @@ def test_what_was_scored_one_by_one_has_no_other_proof():
     found = partition(GRAPH, machine(SHORT), Workload(batch_size=2, **ASKED))
     verdict = verify(found.certificate())
     assert (verdict.confirmed, verdict.checked_bound) == (False, None)
-    with pytest.raises(InputError, match="here memory binds, and"):
+    with pytest.raises(InputError, match="here the chips' memory is too small, and"):
         found.why()
 
 
@@ -97,7 +101,7 @@ def test_the_text_says_how_many_and_where():
     found = partition(GRAPH, machine(SHORT), Workload(batch_size=2, **ASKED))
     away = len(found.plan.stages[0].offloaded)
     told = str(found)
-    assert f"{away} of 10 layers lie in the memory of board" in told
+    assert f"{away} of 10 layers are kept in the memory of board" in told
     assert "HBM of the chips is short" in told
     assert "no plan with all layers on them fits" in told
     assert f"one chip, {away} layers off the chips" in told

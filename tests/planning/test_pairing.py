@@ -221,10 +221,10 @@ def test_two_micro_batches_hide_the_time_of_the_other_machine():
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"minimize": "ttft_s"}, "ttft_s is not asked of a pair of machines; ask for tpot_s"),
-     ({"minimize": "tpot_s", "limits": {"mfu_fraction": 0.1}}, "mfu_fraction is not asked of a pair"),
+    [({"minimize": "ttft_s"}, "ttft_s cannot be optimised or limited for a pair of machines; ask for tpot_s"),
+     ({"minimize": "tpot_s", "limits": {"mfu_fraction": 0.1}}, "mfu_fraction cannot be optimised or limited for a pair"),
      ({"minimize": "energy_per_token_j"}, "energy_per_token_j needs the power of both machines"),
-     ({"minimize": "usd_per_hour"}, "usd_per_hour needs a price")],
+     ({"minimize": "usd_per_hour"}, "usd_per_hour needs the price")],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_said(changes, words):
     silent = machine(2).replace(power=CONSTANT.replace(chip_w=None, system_w=None), price=Price())
@@ -236,11 +236,11 @@ def test_what_cannot_be_asked_is_said(changes, words):
 
 def test_why_there_is_no_plan_is_said():
     graph = tiny_moe(2)
-    with pytest.raises(pl.InfeasibleError, match=r"^no plan of the experts machine: 2 chips"):
+    with pytest.raises(pl.InfeasibleError, match=r"^the experts machine is too small: 2 chips"):
         disaggregate_attention(
             graph, WORK, link=LINK, attention=machine(2), experts=machine(2, 20e6)
         )
-    with pytest.raises(pl.InfeasibleError, match=r"^no plan of the attention machine: 2 chips"):
+    with pytest.raises(pl.InfeasibleError, match=r"^the attention machine is too small: 2 chips"):
         disaggregate_attention(
             graph, WORK, link=LINK, attention=machine(2, 1e6), experts=machine(2)
         )

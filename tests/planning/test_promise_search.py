@@ -125,12 +125,12 @@ def test_a_percentile_is_told_and_verified_without_a_false_word(rate):
 
 def test_power_at_a_rate_is_limited_as_priced():
     case = small_stream()
-    with pytest.raises(pl.InputError, match="power_w is limited at a rate"):
+    with pytest.raises(pl.InputError, match="a limit on power_w cannot be combined with sure="):
         pl.partition(*case[:3], maximize="tokens_per_s", limits={"power_w": 1e4}, sure=0.8)
 
 
 def test_nothing_is_promised_surely_of_a_part_of_a_machine_without_rules():
     case = Case(tiny_graph(1), tiny_topology(3, chip=tiny_chip(2e9)), pl.Workload(batch_size=2))
     asked = {"limits": {"mfu_fraction": 0.001}, "sure": 0.8, "exclude": (0,)}
-    with pytest.raises(pl.InputError, match="sure= is not searched with exclude="):
+    with pytest.raises(pl.InputError, match="sure= cannot be combined with exclude="):
         pl.partition(*case[:3], minimize="tpot_s", **asked)

@@ -157,11 +157,14 @@ def test_a_forged_rate_is_found_out():
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"minimize": "tpot_s"}, "Workload.requests_per_s is open, and tpot_s says nothing"),
-        ({"maximize": "tokens_per_s", "space": "any"}, "space 'engine' alone"),
-        ({"maximize": "tokens_per_s", "sure": 0.4}, "more than 0.5"),
+        (
+            {"minimize": "tpot_s"},
+            "Workload.requests_per_s is open, and tpot_s does not say which rate",
+        ),
+        ({"maximize": "tokens_per_s", "space": "any"}, "needs space 'engine'"),
+        ({"maximize": "tokens_per_s", "sure": 0.4}, "above 0.5"),
         ({"maximize": "tokens_per_s", "limits": {"ttft_p98_s": 1.0}}, "ttft_p9[59]_s"),
-        ({"maximize": "tokens_per_s", "limits": {"mfu_fraction": 0.1}}, "follows the rate"),
+        ({"maximize": "tokens_per_s", "limits": {"mfu_fraction": 0.1}}, "is fixed by the rate"),
     ],
 )
 def test_wrong_questions_get_one_sentence(wrong, says):
@@ -177,12 +180,12 @@ def test_a_promise_that_nobody_can_keep_says_what_can_be():
 
 
 def test_the_question_says_that_the_rate_is_open():
-    assert any("as many requests a second" in line for line in question_lines(LLAMA, H100, CHAT))
+    assert any("the most requests a second" in line for line in question_lines(LLAMA, H100, CHAT))
 
 
 def test_an_open_rate_needs_somebody_to_state_it():
     plan = pl.uniform_plan(LLAMA, H100, tensor_parallel=8)
-    with pytest.raises(pl.InputError, match="arrivals 'poisson' leaves open"):
+    with pytest.raises(pl.InputError, match="arrivals 'poisson' needs a rate"):
         pl.score_plan(plan, LLAMA, H100, CHAT)
     score = pl.score_plan(plan.replace(requests_per_s=2.0), LLAMA, H100, CHAT)
     assert score == pl.score_plan(plan, LLAMA, H100, CHAT.replace(requests_per_s=2.0))

@@ -228,7 +228,9 @@ def test_plans_around_excluded_chips_are_explained_around_them():
 
 def test_where_no_rules_are_known_a_plan_around_excluded_chips_is_not_explained():
     result = pl.partition(tiny_graph(2), two_nodes(), WORK, minimize="tpot_s", exclude=(1,))
-    with pytest.raises(pl.InputError, match="whose rules must be known"):
+    with pytest.raises(
+        pl.InputError, match="only where the rules of the software's engine are known"
+    ):
         result.why()
 
 

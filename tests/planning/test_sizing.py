@@ -131,7 +131,7 @@ def test_of_very_many_sizes_some_are_asked_and_little_is_proved(monkeypatch):
     row = fewest_chips(GRAPH, machine, workload, limits=limits).machines[0]
     assert (row.status, row.bound_chips) == ("feasible", 1)
     assert row.chips == one_by_one(GRAPH, machine, workload, limits) > 1
-    with pytest.raises(pl.NoPlanFoundError, match="nothing is proved of the others"):
+    with pytest.raises(pl.NoPlanFoundError, match="and nothing is proved of them"):
         fewest_chips(GRAPH, machine, workload, limits={"tpot_s": 1e-9})
 
 
@@ -228,7 +228,10 @@ def test_users_at_once_do_not_wait():
     them."""
     users = pl.Workload(batch_size=100, prompt_tokens=20, output_tokens=4)
     assert sized(GRAPH, node_of(), users) == 2
-    with pytest.raises(pl.InfeasibleError, match="100 users at once are more than 1 × tiny"):
+    with pytest.raises(
+        pl.InfeasibleError,
+        match=r"1 × tiny have room for [0-9]+ users at once, and 100 are",
+    ):
         fewest_chips(GRAPH, node_of().replace(chips=1), users)
 
 
@@ -324,7 +327,9 @@ def test_the_cheapest_machine_stands_first_and_one_without_a_price_last():
     assert [one.machine for one in found.machines] == ["cheap", "dear", "silent"]
     assert found.ranked
     assert found.cheapest.machine == "cheap"
-    assert found.notes == ("no price is known of silent: behind all that have one",)
+    assert found.notes == (
+        "no price is known for silent, which stands last; --price '2.10 USD/h' gives one",
+    )
 
 
 def test_prices_that_count_different_things_are_not_ranked():
@@ -333,7 +338,7 @@ def test_prices_that_count_different_things_are_not_ranked():
     assert [one.machine for one in found.machines] == ["dear", "cheap"]
     assert not found.ranked
     assert found.cheapest is None
-    assert "not ranked: usd_per_hour is not comparable" in found.notes[0]
+    assert "not ranked by price: usd_per_hour is not comparable" in found.notes[0]
 
 
 def test_prices_are_counted_alike_beside_a_machine_that_has_none():
@@ -437,11 +442,11 @@ def test_an_open_stream_is_sized_for_the_rate_that_limits_ask_for():
 @pytest.mark.parametrize(
     ("limits", "sentence"),
     [
-        (None, "Workload.requests_per_s is open, and how few chips will do depends on it"),
-        ({"tpot_p99_s": 1.0}, "Workload.requests_per_s is open"),
+        (None, "the fewest chips depend on the rate of requests, which is open"),
+        ({"tpot_p99_s": 1.0}, "give Workload.requests_per_s, or a limit on requests_per_s"),
         (
             {"requests_per_s": 30, "usd_per_million_tokens": 1},
-            "usd_per_million_tokens follows the rate of requests, which is open",
+            "usd_per_million_tokens depends on the rate of requests, which is open",
         ),
     ],
 )
@@ -497,7 +502,7 @@ def test_a_wrong_machine_is_refused_in_a_sentence(machines, sentence):
 
 @pytest.mark.parametrize("name", sizing.OURS)
 def test_what_is_settled_here_is_no_option(name):
-    with pytest.raises(pl.InputError, match=f"{name} is no option of fewest_chips"):
+    with pytest.raises(pl.InputError, match=f"{name} is not an option of fewest_chips"):
         fewest_chips(GRAPH, node_of(), RATE, **{name: "chips"})
 
 

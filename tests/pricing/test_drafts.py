@@ -429,7 +429,7 @@ def test_what_makes_no_tokens_is_not_drafted_for():
     workload = WORK.replace(speculation=Speculation())
     picture, encoder = pl.load_model("sd3.5-medium"), pl.load_model("bert-base")
     for graph in (picture, encoder):
-        with pytest.raises(pl.InputError, match="does not make one token after the other"):
+        with pytest.raises(pl.InputError, match="does not generate tokens one by one"):
             pl.partition(graph, pl.load_topology("hgx-h100"), workload)
         with pytest.raises(pl.InputError, match="makes no tokens"):
             Speculation(draft=graph)

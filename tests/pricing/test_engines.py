@@ -66,7 +66,7 @@ def test_an_engine_without_known_rules_says_so():
     unknown = tiny_software(engine=Engine(note="none are known"))
     assert "no rules of plain's engine are known" in rules_said(unknown)
     known = tiny_software(engine=Engine(**RULES, version="0.32", source="its parser"))
-    assert rules_said(known) == "plans are those that plain 0.32 can be started with (its parser)"
+    assert rules_said(known) == "plans are those that plain 0.32 can run (its parser)"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_an_engine_without_known_rules_says_so():
     [
         (1, 1, None),
         (4, 1, None),  # 384 of 1,536 is three blocks
-        (8, 1, "experts of qwen, 1,536 wide, leaves 192 on each of 8 ranks"),
+        (8, 1, "experts of qwen, 1,536 wide, would leave 192 on each of 8 ranks"),
         (8, 8, None),  # whole experts; 64 heads of 128 leave 1,024
         (8, 2, None),  # two groups of four ranks each
         (64, 64, None),  # one head each; key-value heads repeat
@@ -91,7 +91,7 @@ def test_keys_and_values_are_matrices_of_their_own():
     """Four key-value heads of 64 leave 64 on each of four ranks, although keys and values
     together would be 128; the queries of 64 heads are whole."""
     fault = block_fault(in_blocks(head_dim=64), BLOCKS, Split(4, 4, 1, 1))
-    assert "key value of qwen, 256 wide, leaves 64 on each of 4 ranks" in fault
+    assert "key value of qwen, 256 wide, would leave 64 on each of 4 ranks" in fault
     assert fault.endswith("make tensor_parallel less than 4")
 
 
@@ -203,8 +203,8 @@ def test_some_engines_split_no_layers_in_pipelines():
     assert split_fault(GRAPH, engine, Split(tensor=2), 1) is None
     assert split_fault(GRAPH, engine, Split(), 2) is None
     assert split_fault(GRAPH, engine, Split(tensor=2), 3) == (
-        "plain splits layers over chips in one stage only; make tensor_parallel 1, not 2, over 3"
-        " stages"
+        "plain cannot combine tensor parallel with pipeline stages; with 3 stages make"
+        " tensor_parallel 1, not 2"
     )
 
 
@@ -224,16 +224,16 @@ def test_experts_are_shared_over_as_many_ranks_as_the_engine_takes(allowed, good
 def test_shares_of_experts_and_sequences_have_their_sentences():
     split = Split(2, 4, attention=4)
     assert split_fault(GRAPH, software(experts="none"), split, 1) == (
-        "plain has no expert_parallel; it must be 1, not 4"
+        "plain does not support expert_parallel; make it 1, not 4"
     )
     assert split_fault(GRAPH, software(experts="all ranks"), split, 1) == (
-        "plain has expert_parallel over all 8 ranks of a stage or over one, not 4"
+        "plain supports expert_parallel of 1 or of all 8 ranks of a stage, not 4"
     )
     assert split_fault(GRAPH, software(attention="none"), split, 1) == (
-        "plain has no attention data parallel; it must be 1, not 4"
+        "plain does not support attention data parallel; make it 1, not 4"
     )
     assert split_fault(GRAPH, software(attention="all ranks"), split, 1) == (
-        "plain has attention data parallel over all 8 ranks of a stage or over one, not 4"
+        "plain supports attention data parallel of 1 or of all 8 ranks of a stage, not 4"
     )
     assert split_fault(GRAPH, software(attention="all ranks"), Split(1, 4, attention=4), 1) is None
 
@@ -271,7 +271,7 @@ def test_experts_over_some_ranks_of_a_real_stage():
     graph = tiny_moe(2)
     plan = piped(graph=graph, degrees=({"tensor_parallel": 4, "expert_parallel": 2},))
     (fault,) = faults(plan, software(experts="all ranks"), graph)
-    assert "over all 4 ranks of a stage or over one, not 2" in fault
+    assert "of 1 or of all 4 ranks of a stage, not 2" in fault
     whole = piped(graph=graph, degrees=({"tensor_parallel": 4, "expert_parallel": 4},))
     assert faults(whole, software(experts="all ranks"), graph) == []
 
@@ -300,7 +300,7 @@ def test_keys_and_values_of_unlike_widths_are_blocks_of_their_own(tensor, broken
     fault = block_fault(graph, BLOCKS, Split(tensor, 1, 1, 1))
     assert (fault is not None) == broken
     if fault is not None:
-        assert "key value of parts, 768 wide, leaves 192 on each of 4 ranks" in fault
+        assert "key value of parts, 768 wide, would leave 192 on each of 4 ranks" in fault
 
 
 def test_a_gate_of_a_value_for_each_head_has_no_blocks():

@@ -26,6 +26,7 @@ from planner.pricing.timing import (
     hop_between,
     interruptions_s,
     more_of,
+    others_prompts_s,
     passes_of,
     slowest_timing,
     steps_of_cycle,
@@ -244,8 +245,10 @@ def test_a_token_waits_for_its_turn_and_for_others_prompts_and_both_are_told_apa
     # Four turns of the first stage take 16 s. Three other prompts of two passes keep it busy for 48
     # s, half of which is lost over the 10 later tokens: 2.4 s a token. So a token takes 18.4 s,
     # 10.4 s more than its own way.
-    timing = by_hand(served(4, 4))
+    at = served(4, 4)
+    timing = by_hand(at)
     assert timing.tpot_s == pytest.approx(18.4)
+    assert others_prompts_s(timing, at) == pytest.approx(2.4)
     assert timing.round_s == 16.0
     # The 2.4 s are three quarters compute and one quarter collective; 8 s it waits for its turn.
     own = np.array([[1, 2, 0, 1, 1, 0], [1, 1, 1, 0, 0, 0]])
@@ -306,6 +309,7 @@ def test_where_prompts_fill_a_wait_nobody_waits_for_a_turn():
     assert timing.tpot_s == pytest.approx(28.0)
     assert timing.round_s == 4.0  # its own way round
     # Of the 24 s beyond its own 4 s, all are prompts.
+    assert others_prompts_s(timing, at) == pytest.approx(24.0)
     assert timing.token[0] == pytest.approx([1 + 18, 2, 6, 1, 0, 0])
     assert timing.token.sum() == pytest.approx(timing.tpot_s)
 
@@ -334,6 +338,7 @@ def test_on_two_stages_a_lone_micro_batch_trails_those_prompts():
 def test_a_token_that_waits_for_nobody_takes_its_own_way():
     timing = by_hand(served(1, 1))
     assert (timing.tpot_s, timing.round_s) == (8.0, 8.0)
+    assert others_prompts_s(timing, served(1, 1)) == 0.0
     assert timing.token[:, -1].tolist() == [0.0, 0.0]
     # Two turns of 4 s, half a second longer than its own way.
     nearly = ((1.0, 2.0, 0.0, 1.0, 0.5), (1.0, 1.0, 1.0, 0.0, 0.0))

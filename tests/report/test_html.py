@@ -89,9 +89,17 @@ def test_a_plan_shows_a_row_for_each_stage():
     _, root = words_of(f"<div>{plan._repr_mimebundle_()['text/html']}</div>")
     rows = [[cell.text for cell in row] for row in root.iter("tr")]
     assert rows == [
-        ["replicas", "stages (PP)", "micro-batches", "chips of each replica", "cut (layers)"],
-        ["2", "2", "2", "2", "3 + 3"],
+        ["replicas", "TP", "PP", "EP", "attention DP", "micro-batches", "layers of each stage",
+         "chips used"],
+        ["2", "1", "2", "1", "1", "2", "3 + 3", "4 (2 in each replica)"],
         ["stage", "layers", "TP", "EP", "attention DP", "chips, replica by replica"],
         ["0", "3 (embedding…decoder.1)", "1", "1", "1", "0, 2"],
         ["1", "3 (decoder.2…head)", "1", "1", "1", "1, 3"],
-    ]
+    ]  # fmt: skip
+
+
+def test_a_page_says_how_many_chips_are_used_of_how_many():
+    found = pl.partition(tiny_graph(), tiny_topology(4), WORKLOAD, minimize="chips")
+    words, _ = words_of(found._repr_mimebundle_()["text/html"])
+    assert "1 of 4" in words
+    assert "unused: 3 chips; " in words

@@ -32,8 +32,7 @@ def test_a_verdict_says_of_which_plans_it_speaks_and_an_old_certificate_of_any()
     workload = pl.Workload(batch_size=2, prompt_tokens=64, output_tokens=16)
     certificate = pl.partition(tiny_graph(), tiny_topology(2), workload).certificate()
     assert str(pl.verify(certificate)).splitlines()[3] == (
-        "chosen from: plans that the machine's software can be started with, as far as its rules"
-        " are known"
+        "chosen from: plans that the machine's software can run, as far as its rules are known"
     )
     fields = json.loads(certificate.to_json())
     del fields["space"]

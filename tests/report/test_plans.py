@@ -70,12 +70,34 @@ def test_a_table_says_what_a_plan_is_and_a_row_for_each_stage_where_it_stands():
     plan = staged([3, 2], replicas=2, width=4, tensor_parallel=2, expert_parallel=4)
     assert text.plan_section(plan) == [
         "plan: 2 × (TP2 × DP2 × PP2, EP4, 3+2)",
-        "  replicas  stages (PP)  micro-batches  chips of each replica  cut (layers)",
-        "  2         2            2              8                      3 + 2",
+        "  replicas  TP  PP  EP  attention DP  micro-batches  layers of each stage  chips used",
+        "  2         2   2   4   2             2              3 + 2                 16 (8 in each replica)",
         "  stage  layers     TP  EP  attention DP  chips, replica by replica",
         "  0      3 (l0…l2)  2   4   2             0-3, 8-11",
         "  1      2 (l3…l4)  2   4   2             4-7, 12-15",
     ]
+
+
+def test_the_table_says_how_many_chips_there_are_where_that_is_known():
+    assert plans.plan_row(staged([4], width=8, tensor_parallel=8), 16)[-1] == "8 of 16"
+    many = plans.plan_row(staged([4], replicas=3), 4)
+    assert many[-1] == "3 of 4 (1 in each replica)"
+
+
+def test_degrees_of_stages_that_are_split_unlike_are_all_told():
+    wide = staged([3, 2], width=2, tensor_parallel=2)
+    narrow = wide.stages[0].replace(tensor_parallel=1)
+    row = plans.plan_row(wide.replace(stages=(narrow, wide.stages[1])))
+    assert row[:5] == ("1", "1 and 2", "2", "1", "2 and 1")
+
+
+def test_one_group_that_begins_at_the_first_chip_needs_no_row_of_its_own():
+    assert len(text.plan_section(staged([4], width=8, tensor_parallel=8))) == 3
+    assert plans.has_stage_rows(staged([4], replicas=2))
+    assert plans.has_stage_rows(staged([2, 2]))
+    apart = staged([4])
+    moved = apart.stages[0].replace(groups=(ChipRange(first=1, count=1),))
+    assert plans.has_stage_rows(apart.replace(stages=(moved,)))
 
 
 def test_shared_tokens_have_a_column_only_where_they_are_shared():
@@ -115,26 +137,26 @@ def test_stages_apart_do_not_share_a_row():
 def test_a_printed_plan_says_which_kind_it_was_made_as():
     plan = staged([3, 2])
     assert str(plan).splitlines()[0] == "plan: PP2, 3+2"
-    assert str(plan).endswith("it was made as any plan")
+    assert str(plan).endswith("chosen from: any plan")
     engine = str(plan.replace(space="engine"))
-    assert engine.endswith("it was made as one that the machine's software can be started with")
+    assert engine.endswith("chosen from: plans that the machine's software can run")
 
 
 # ── Which plans there were ───────────────────────────────────────────────────────────────────────
 
 
 def test_an_answer_says_with_which_plans_its_software_can_be_started():
-    assert plans.space_line("engine", [WITH_ENGINE]) == "plans that plain 1.2 can be started with"
+    assert plans.space_line("engine", [WITH_ENGINE]) == "plans that plain 1.2 can run"
     assert plans.space_line("any", [WITH_ENGINE]) == "any plan"
 
 
 def test_where_no_rules_are_known_it_says_so():
     unknown = tiny_software()
     assert plans.space_line("engine", [unknown]) == (
-        "no rules of plain's engine are known: any plan"
+        "any plan, since the rules of plain's engine are not known"
     )
     assert plans.space_line("engine", [WITH_ENGINE, unknown.replace(name="other")]) == (
-        "plans that plain 1.2 can be started with; no rules of other's engine are known: any plan"
+        "plans that plain 1.2 can run; any plan, since the rules of other's engine are not known"
     )
 
 
@@ -146,10 +168,10 @@ def free():
 
 
 def test_a_result_says_from_which_plans_it_was_chosen(result):
-    assert "chosen from: no rules of plain's engine are known: any plan" in str(result).splitlines()
+    assert "chosen from: any plan, since the rules of plain's engine are not known" in str(result)
     machine = tiny_topology(4, software=WITH_ENGINE)
     found = pl.partition(tiny_graph(), machine, WORKLOAD)
-    assert "chosen from: plans that plain 1.2 can be started with" in str(found).splitlines()
+    assert "chosen from: plans that plain 1.2 can run" in str(found).splitlines()
 
 
 @pytest.mark.parametrize(
@@ -157,13 +179,13 @@ def test_a_result_says_from_which_plans_it_was_chosen(result):
     [
         (
             {"engine_objective": 0.020, "objective": 0.018},
-            "plain can be started with plans that reach 20 ms; a freer engine could reach 18 ms,"
-            " proved: its limits cost 11 %",
+            "the best plan that plain can run has 20 ms; the best of all plans has 18 ms (proved),"
+            " so the limits of plain cost 11 %",
         ),
         (
             {"engine_objective": 0.018, "objective": 0.018},
-            "plain can be started with plans that reach 18 ms; a freer engine could reach 18 ms,"
-            " proved: its limits cost nothing",
+            "the best plan that plain can run has 18 ms; the best of all plans has 18 ms (proved),"
+            " so the limits of plain cost nothing",
         ),
         (
             {
@@ -172,15 +194,14 @@ def test_a_result_says_from_which_plans_it_was_chosen(result):
                 "bound": 0.016,
                 "status": "feasible",
             },
-            "plain can be started with plans that reach 20 ms; a freer engine could reach 18 ms at"
-            " least, and nothing better than 16 ms is possible: its limits cost at least 11 %,"
-            " at most 25 %",
+            "the best plan that plain can run has 20 ms; of all plans, the best found has 18 ms and"
+            " none is better than 16 ms, so the limits of plain cost at least 11 % and at most 25 %",
         ),
         (
             {"field": "tokens_per_s", "direction": "maximize", "engine_objective": 80.0,
              "objective": 100.0},
-            "plain can be started with plans that reach 80; a freer engine could reach 100,"
-            " proved: its limits cost 25 %",
+            "the best plan that plain can run has 80 tokens/s; the best of all plans has"
+            " 100 tokens/s (proved), so the limits of plain cost 25 %",
         ),
     ],
 )  # fmt: skip

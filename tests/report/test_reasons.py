@@ -13,7 +13,13 @@ def test_reasons_show_themselves_as_text_and_html_and_come_back_from_json():
     text = str(reasons)
     assert all(
         head in text
-        for head in ("what binds", "what more would buy", "each other shape", "% worse", "% better")
+        for head in (
+            "what limits the plan",
+            "would bring",
+            "each other shape",
+            "% worse",
+            "% better",
+        )
     )
     assert "<table" in reasons._repr_mimebundle_()["text/html"]
     assert type(reasons).from_json(reasons.to_json()) == reasons
@@ -58,12 +64,12 @@ def told(**changes):
 def test_what_was_not_answered_in_time_is_said_and_is_not_called_nothing():
     reasons, _ = told()
     assert str(reasons).splitlines() == [
-        "why tpot_s = 20 ms by tensor only",
+        "why tpot_s = 20 ms (plan: tensor only)",
         "",
-        "what binds",
+        "what limits the plan",
         "  memory bandwidth of tiny  70 %  of the time",
         "",
-        "what more would buy",
+        "what better hardware or software would bring",
         "  doubling the bus    25 % better           15 ms",
         "  doubling the peaks  10 % better           18 ms (the best found; time ran out)",
         "  one more GB         nothing",
@@ -82,9 +88,9 @@ def test_a_plan_that_is_not_the_results_or_not_proved_is_said_to_be_so():
     reasons, plan = told(proved=False)
     reasons = reasons.replace(better=plan)
     said = [
-        "the result's plan was not the best: this explains a better one, found on the way: TP2",
-        "it is not proved that no plan is better: part of what more would buy may be had without"
-        " it",
+        "a better plan than the result's was found on the way, and is explained here: TP2",
+        "it is not proved that this plan is the best: some of the improvements below may be possible"
+        " without better hardware or software",
     ]
     assert str(reasons).splitlines()[1:3] == said
     html = reasons._repr_mimebundle_()["text/html"]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.report.tables import BETWEEN, WIDTH, fitted, framed
+from planner.report.tables import BETWEEN, WIDTH, cut_to_width, fitted, framed
 
 WORDS = "no machine of the catalogue is as fast as this sentence is long " * 3
 
@@ -26,6 +26,16 @@ def test_the_widest_columns_are_cut_first():
     assert short == len("claim")
     assert abs(long - longer) <= 1
     assert short + long + longer + 2 * BETWEEN == WIDTH
+
+
+def test_columns_without_room_are_left_out_from_the_right_and_named():
+    wide = "x" * (WIDTH // 2)
+    cut = cut_to_width(("a", "b", "c"), [(wide, "1", wide)])
+    assert cut.left_out == ("c",)
+    assert [len(line) for line in cut.text.splitlines()][1] == WIDTH // 2 + BETWEEN + 1
+    exact = "y" * (WIDTH - WIDTH // 2 - BETWEEN)
+    assert cut_to_width(("a", "b"), [(wide, exact)]).left_out == ()
+    assert cut_to_width(("a", "b"), [(wide, f"{exact}y")]).left_out == ("b",)
 
 
 @given(st.lists(st.text("abc ", max_size=200), min_size=1, max_size=6))

@@ -7,6 +7,7 @@ import pytest
 import planner as pl
 from planner.report import text
 from planner.report.words import FIELD_WORDS, field_text
+from planner.scoring.score import StageTime
 from tests.instances import ENGINES, tiny_graph, tiny_software, tiny_topology
 from tests.report.conftest import WORKLOAD, score_of_pipeline
 
@@ -17,18 +18,27 @@ def test_a_printed_result_says_what_was_asked(result):
     first, second, third = str(result).splitlines()[:3]
     assert first == "tiny (0.04824 B parameters: weights bf16, KV cache bf16, matmuls bf16)"
     assert second == "on 4 × tiny, 4 by switch (switch); software plain"
-    assert third == "for 4 sequences of 64 + 16 tokens, a finished one replaced at once"
+    assert third == (
+        "for 4 sequences at once, each 64 prompt + 16 output tokens; a new one starts as soon as one"
+        " ends"
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"batch_size": None}, "for as many sequences as pay of 64 + 16 tokens"),
+        (
+            {"batch_size": None},
+            "for the best number of sequences at once, each 64 prompt + 16 output tokens",
+        ),
         (
             {"batch_size": None, "requests_per_s": 2.5},
-            "for 2.5 requests a second of 64 + 16 tokens, whenever",
+            "for 2.5 requests a second, each 64 prompt + 16 output tokens; they arrive at random",
         ),
-        ({"arrivals": "together"}, "for 4 sequences of 64 + 16 tokens, starting together"),
+        (
+            {"arrivals": "together"},
+            "for 4 sequences at once, each 64 prompt + 16 output tokens; all start together",
+        ),
     ],
 )
 def test_the_question_is_told_in_words(changes, said):
@@ -46,10 +56,13 @@ def test_an_optimum_is_said_to_be_proved(result):
 
 def test_a_feasible_plan_says_how_far_it_may_be_and_never_that_it_is_the_best(result):
     found = result.replace(status="feasible", objective=0.02, bound=0.015, gap=0.25)
-    assert (
-        text.proof_line(found)
-        == "feasible: tpot_s = 20 ms; no plan can be better than 15 ms, a gap of 25 %"
+    said = (
+        "feasible: tpot_s = 20 ms; a better plan may exist, but it is proved that no plan is below"
+        " 15 ms (a gap of 25 %)"
     )
+    assert text.proof_line(found.replace(stopped_by=None)) == said
+    late = text.proof_line(found.replace(stopped_by="time"))
+    assert late == f"{said}; the search ran out of time"
     assert "optimal" not in str(found)
 
 
@@ -59,7 +72,7 @@ def test_the_best_of_what_is_to_be_high_has_no_higher_one():
 
 
 def test_a_limit_is_shown_with_what_the_plan_reaches(result):
-    assert f"limit: chips = {result.score.chips}, allowed 4" in str(result).splitlines()
+    assert f"limit: chips at most 4; the plan has {result.score.chips}" in str(result).splitlines()
 
 
 STREAM = pl.Workload(arrivals="poisson", prompt_tokens=64, output_tokens=16)
@@ -74,14 +87,16 @@ def test_a_limit_says_what_it_is_kept_to_with_the_probability_that_was_asked_for
     limits = {"tpot_p99_s": 1e-2, "tokens_per_s_per_user": 100, "chips": 4}
     printed_text = printed(STREAM.replace(requests_per_s=200.0), limits=limits, sure=0.8)
     kept = (
-        r"limit: tpot_p99_s = [\d.]+ .?s, with a probability of 0.8 at most [\d.]+ .?s, allowed 10"
+        r"limit: tpot_p99_s at most 10 ms; the plan has [\d.]+ .?s, with a probability of 0.8 at most"
+        r" [\d.]+ .?s$"
     )
-    assert re.search(kept, printed_text)
+    assert re.search(kept, printed_text, re.MULTILINE)
     assert re.search(
-        r"per_user = [\d,.]+, with a probability of 0.8 at least [\d,.]+, a", printed_text
+        r"the plan has [\d,.]+ tokens/s, with a probability of 0.8 at least [\d,.]+ tokens/s\n",
+        printed_text,
     )
     # What is counted is not predicted.
-    assert re.search(r"limit: chips = \d, allowed 4", printed_text)
+    assert re.search(r"limit: chips at most 4; the plan has \d\n", printed_text)
 
 
 @pytest.mark.slow
@@ -90,29 +105,29 @@ def test_a_limit_says_what_it_is_kept_to_with_the_probability_that_was_asked_for
     [
         (
             {"limits": {"tpot_p99_s": 1e-3}},
-            "the greatest rate at which the plan keeps the limits\n",
+            "the most at which the plan keeps the limits\n",
         ),
         (
             {"limits": {"tpot_p99_s": 1e-3}, "sure": 0.8},
-            "the greatest rate at which the plan keeps the limits with a probability of 0.8\n",
+            "the most at which the plan keeps the limits with a probability of 0.8\n",
         ),
-        ({}, "all that the plan serves\n"),
+        ({}, "the most that the plan can serve\n"),
     ],
 )
 def test_a_stream_of_open_rate_says_at_what_rate_it_is_served(asked, said):
     printed_text = printed(STREAM, maximize="requests_per_s", **asked)
-    assert re.search(rf"^at [\d,.]+ requests a second, {said}", printed_text, re.MULTILINE)
+    assert re.search(rf"^at [\d,.]+ requests a second: {said}", printed_text, re.MULTILINE)
 
 
 def test_a_percentile_that_is_asked_for_has_an_interval_which_may_have_no_end():
     few = printed(STREAM.replace(requests_per_s=20.0), minimize="tpot_p99_s")
-    assert re.search(r"4 of 5 measurements of such a plan would lie between [\d.]+", few)
+    assert re.search(r"interval: 4 of 5 measurements of tpot_p99_s would lie in [\d.]+ ", few)
     most = pl.partition(
         tiny_graph(), tiny_topology(1, software=tiny_software()), STREAM, maximize="requests_per_s"
     )
     near = STREAM.replace(requests_per_s=0.98 * most.objective)
     one = pl.partition(tiny_graph(), most.topology, near, minimize="ttft_p99_s")
-    assert re.search(r"9 of 10 measurements of such a plan would lie above [\d.]+", str(one))
+    assert re.search(r"9 of 10 measurements of ttft_p99_s would lie above [\d.]+", str(one))
     assert " inf" not in str(one)
 
 
@@ -123,7 +138,7 @@ def untold(result):
         name
         for name, word in FIELD_WORDS.items()
         for value in (re.escape(field_text(name, getattr(result.score, name))),)
-        if not re.search(rf"^  {re.escape(word.title)} +{value}( \(.*\))?$", text, re.MULTILINE)
+        if not re.search(rf"^  {re.escape(word.title)} +{value}(  +.*)?$", text, re.MULTILINE)
     }
 
 
@@ -131,7 +146,7 @@ def test_every_figure_stands_in_the_text_with_its_unit(result):
     # The wait for a place is told where there is one.
     assert result.score.queued == 0
     assert untold(result) == {"queued", "queued_s"}
-    assert "wait for" not in str(result)
+    assert "queue" not in str(result)
 
     machine = tiny_topology(1, software=tiny_software(most_sequences=3))
     crowded = pl.partition(tiny_graph(), machine, WORKLOAD)
@@ -143,7 +158,7 @@ def test_assumptions_stand_at_the_end(result):
     lines = str(result).splitlines()
     after = lines[lines.index("assumptions") + 1 :]
     assert after == [
-        "  no rules of plain's engine are known: any plan counts as one that it runs",
+        "  the rules of plain's engine are not known: any plan counts as one that it can run",
         "  price: rent, 1 USD an hour for each chip",
     ]
 
@@ -152,9 +167,11 @@ def test_the_inputs_that_nobody_is_sure_of_stand_among_the_assumptions():
     machine = pl.load_topology("hgx-h100", chips=1)
     text = str(pl.partition(pl.load_model("qwen3-8b"), machine, WORKLOAD))
     doubtful = sum(figure.confidence not in ("A", "B") for figure in machine.figures)
-    assert f"  {doubtful} of {len(machine.figures)} figures of hgx-h100 are fits" in text
+    assert f"  {doubtful} of the {len(machine.figures)} figures of hgx-h100 are fitted" in text
     moved = re.findall(
-        r"^  (\S+) = \S+ \(.*\): [-+]20 % moves tpot_s by ([-+][\d.]+) %$", text, re.MULTILINE
+        r"^  (\S+) = \S+ \(.*\): a change of [-+]20 % changes tpot_s by ([-+][\d.]+) %$",
+        text,
+        re.MULTILINE,
     )
     assert moved[0][0] == "software.memory_efficiency"
     assert abs(float(moved[0][1])) > 10
@@ -173,8 +190,7 @@ def test_doubts_count_the_power_that_the_question_counts():
     [
         ("gpt-4-rumour", "hgx-h100", {}, "the shape of gpt-4-rumour is a guess: a leak of 2023"),
         ("palm-540b", "hgx-h100", {}, "the shape of palm-540b is from memory"),
-        ("llama-2-7b", "hgx-h100", {"prompt_tokens": 5000}, "5256 tokens are more than the 4096 that llama-2-7b was made for"),
-        ("llama-2-7b", "article-lpu", {}, "power and price count the share of each chip's memory that is filled"),
+        ("llama-2-7b", "article-lpu", {}, "power and price are counted for the filled share of each chip's memory alone"),
         ("llama-2-7b", "tpu-v4", {}, "price: rent, 3.22 USD an hour for each chip"),
         ("llama-2-7b", "hgx-h100", {}, "price: the chip and its share of the node, 1.12 USD an hour for each chip (4 y"),
     ],
@@ -184,6 +200,29 @@ def test_what_the_figures_rest_on_is_said(model, machine, workload, said):
         pl.load_model(model), pl.load_topology(machine), pl.Workload(**workload)
     )
     assert sum(line.startswith(said) for line in lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("lengths", "said"),
+    [
+        ({"prompt_tokens": 5000}, "the prompt of 5,000 tokens is"),
+        ({"prompt_tokens": 4000, "output_tokens": 97}, "prompt and output together, 4,097 tokens, are"),
+    ],
+)  # fmt: skip
+def test_a_request_that_is_longer_than_the_context_is_warned_of_with_the_question(lengths, said):
+    graph = pl.load_model("llama-2-7b")
+    lines = text.question_lines(graph, pl.load_topology("hgx-h100"), pl.Workload(**lengths))
+    assert lines[3:] == [f"warning: {said} longer than the context of llama-2-7b (4,096 tokens)"]
+    fits = pl.Workload(prompt_tokens=4000, output_tokens=96)
+    assert text.warning_lines(graph, fits) == []
+
+
+def test_what_is_cached_of_prompts_is_told_with_what_it_does_not_save():
+    cached = WORKLOAD.replace(cached_prompt_share=0.25)
+    question = text.question_lines(tiny_graph(), tiny_topology(), cached)[2]
+    assert question.endswith("; 25 % of each prompt is in the cache already")
+    lines = text.assumption_lines(tiny_graph(), tiny_topology(), cached)
+    assert any("counted with memory for its whole prompt" in line for line in lines)
 
 
 def test_a_machine_without_a_price_has_no_price_among_its_assumptions():
@@ -254,6 +293,26 @@ def test_a_printed_score_has_a_row_for_each_stage(score):
     assert len(lines[header + 1 :]) == len(text.stage_rows(score))
 
 
+def test_prompts_of_others_are_told_apart_from_the_bubble():
+    """By hand: a token takes its pass, 2 ms of others' prompts, and 1 ms for its turn."""
+    score = score_of_pipeline(stages=2, layers=4).replace(
+        tpot_s=0.01,
+        others_prompts_s=0.002,
+        breakdown=(StageTime(memory_s=0.009, bubble_s=0.001),),
+        prefill_breakdown=(StageTime(compute_s=0.02, bubble_s=0.005),),
+    )
+    lines = str(score).splitlines()
+    first = lines.index("where the time of the first token goes")
+    later, earlier = lines[:first], lines[first:]
+    assert any(line.startswith("  bubble (waiting for the slowest stage)") for line in later)
+    assert "  of these 2 ms (20.0 %) are for the prompts of other requests" in later
+    waits = [line for line in earlier if "waiting for the passes and prompts before it" in line]
+    assert len(waits) == 1
+    assert not any("bubble" in line for line in earlier)
+    alone = str(score.replace(others_prompts_s=0.0))
+    assert "prompts of other requests" not in alone
+
+
 # ── HTML ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -266,11 +325,11 @@ def test_two_pools_are_told_with_what_sets_their_rate_and_where_the_time_goes():
         graph, pl.Workload(batch_size=4), prefill=tiny_topology(2), link=link, minimize="tpot_s"
     )
     text = str(result)
-    assert f"as the {result.score.slowest} serves" in text
-    assert "\n  hop " in text  # the cache's way
+    assert f"limited by the {result.score.slowest}" in text
+    assert "\n  links (KV cache, hops between stages) " in text  # the cache's way
     assert text.index("plan of the prefill pool: ") < text.index("plan of the decode pool: ")
     assert text.index("\nprefill pool") < text.index("\ndecode pool")
-    assert re.search("^chosen from: .*any plan$", text, re.MULTILINE)
+    assert re.search("^chosen from: any plan", text, re.MULTILINE)
     assert str(result.score) in text
 
 
@@ -287,7 +346,7 @@ def test_a_pair_of_machines_is_told_with_what_sets_its_pace_and_what_each_holds(
     assert "\nattention on 2 × tiny" in text
     assert "\nfeed-forward parts on 2 × tiny" in text
     assert "\njoined by 1 GB/s each way, 1 ms from end to end\n" in text
-    assert "  what sets the pace  " in text
+    assert "  slowest part  " in text
     assert str(result.plan) in text
     assert str(result.score) in text
     cut = result.plan.micro_batches

@@ -354,7 +354,7 @@ def test_shards_that_cut_blocks_are_refused_only_among_plans_that_the_engine_run
     assert check_plan(plan, whole, topology, work) == ()
     (refused,) = check_plan(plan, cut, topology, work)
     assert refused.rule == "engine"
-    assert "each 1024 weights together" in refused.message
+    assert "a block of 1024 weights" in refused.message
     assert check_plan(plan, cut, topology, work, space="any") == ()
 
 

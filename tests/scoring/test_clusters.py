@@ -258,7 +258,7 @@ def test_the_first_pools_software_cuts_prompts_and_every_pools_limits_sequences(
     work = WORK.replace(batch_size=3)
     (mixed,) = pl.check_pooled_plan(pooled(*SPLIT), PAIR, limited, work)
     assert mixed.rule == "engine"
-    assert mixed.message.endswith("no engine hands on to another")
+    assert mixed.message.endswith("one engine cannot pass layers on to another")
     found = pl.check_pooled_plan(pooled(*SPLIT), PAIR, limited, work, space="any")
     assert [(one.rule, one.demand, one.capacity) for one in found] == [("sequences", 3, 2)]
     two = WORK.replace(batch_size=2)

@@ -120,10 +120,10 @@ def test_what_does_not_fit_is_said_with_figures():
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"phase": "both"}, "Workload.phase: a pair of attention and feed-forward machines decodes"),
-     ({"queued": 1}, "is planned for a batch_size"),
-     ({"requests_per_s": 1.0, "batch_size": None}, "is planned for a batch_size"),
-     ({"speculation": pl.Speculation()}, "is priced without drafts")],
+    [({"phase": "both"}, "Workload.phase: a pair of attention and feed-forward machines runs decode only"),
+     ({"queued": 1}, "needs a batch_size"),
+     ({"requests_per_s": 1.0, "batch_size": None}, "needs a batch_size"),
+     ({"speculation": pl.Speculation()}, "drafts cannot be priced for a pair")],
 )  # fmt: skip
 def test_workloads_that_are_none_of_its_are_refused(changes, words):
     with pytest.raises(pl.InputError, match=words):

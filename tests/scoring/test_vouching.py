@@ -111,7 +111,7 @@ def test_a_phase_has_rows_of_its_own():
 
 def test_a_stack_without_rows_says_so_and_one_of_ones_own_does_not():
     (reason,) = reasons_for(HERE, stack(covers=(), residuals=()))
-    assert reason.words == "nothing was measured on mine"
+    assert reason.words == "there is no measurement of mine"
     assert list(reasons_for(HERE, stack(covers=()))) == []
 
 
@@ -192,5 +192,6 @@ def test_an_answer_prints_what_is_unvouched_beside_its_interval():
     score = result.score.replace(unvouched=("nobody measured it",), evidence="near measured")
     assert interval_lines(result.replace(score=score)) == [
         *vouched_lines,
-        "near measured: nobody measured it; its interval is wider",
+        "evidence: near measured, so the intervals are wider",
+        "  - nobody measured it",
     ]

@@ -78,10 +78,10 @@ def test_what_does_not_fit_is_refused_with_figures():
 
 def test_each_kind_of_model_is_asked_its_own_fields():
     llama = pl.load_model("llama-3.1-8b")
-    with pytest.raises(pl.InputError, match="step_s is asked of diffusion models") as refused:
+    with pytest.raises(pl.InputError, match="step_s is a field of diffusion models") as refused:
         pl.partition(llama, EIGHT, WORK, minimize="step_s")
     assert "\n" not in str(refused.value)
-    with pytest.raises(pl.InputError, match="tpot_s is asked of language models"):
+    with pytest.raises(pl.InputError, match="tpot_s is a field of language models"):
         pl.partition(FLUX, EIGHT, WORK, minimize="tpot_s")
     with pytest.raises(pl.InputError, match="use maximize='samples_per_s'"):
         pl.partition(FLUX, EIGHT, WORK, minimize="samples_per_s")

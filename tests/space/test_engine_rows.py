@@ -132,5 +132,5 @@ def test_what_no_sum_can_say_is_refused_in_one_sentence():
     topology = case.topology.replace(software=case.topology.software.replace(engine=free))
     work = pl.Workload(batch_size=2)
     question = Question("tpot_s", (), space="engine")
-    with pytest.raises(pl.InputError, match=r"cannot state .* unlike numbers of bytes"):
+    with pytest.raises(pl.InputError, match=r"cannot plan .* different numbers of bytes"):
         Table(Candidates(graph.replace(layers=layers), topology, work, question))

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import math
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
@@ -21,7 +21,6 @@ from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.records import Record, show_as
 from planner.report.svg import STAGE_COLOURS, plotly
-from planner.report.text import aligned
 from planner.report.words import FIELD_WORDS, SAMPLE_WORDS
 from planner.studies.plots import axis_title, captioned, dress
 from planner.studies.study import Study
@@ -37,6 +36,7 @@ from planner.studies.sweeps.cells import (
 )
 from planner.studies.sweeps.meters import EVERY_S, Meter, Tally
 from planner.studies.sweeps.store import Store
+from planner.studies.sweeps.tables import table_text
 from planner.studies.sweeps.workers import Embedded
 from planner.workload import Workload
 
@@ -140,13 +140,9 @@ def _has(row: SweepRow, name: str) -> bool:
 
 
 def sweep_text(made: Sweep) -> str:
-    """For a terminal: how many cells ended how, and the first sentence of each kind without a
-    plan."""
-    counts = Counter(row.status for row in made.rows) + Counter({"left undone": made.left})
-    # Backwards, so that of each kind the first message stays.
-    told: dict[str, str] = {row.status: row.message for row in reversed(made.rows) if row.message}
-    lines = [(f"{count:,}", status, told.get(status, "")) for status, count in counts.most_common()]
-    return "\n".join([f"{len(made.rows) + made.left:,} cells", *aligned(lines)])
+    """For a terminal: how many cells ended how, a table of them, and the first sentence of each
+    kind without a plan."""
+    return table_text(made.rows, made.left)
 
 
 show_as(Sweep, text=sweep_text)

@@ -107,7 +107,7 @@ def test_the_space_goes_to_every_plan_of_a_crossover(few_sizes, monkeypatch):
 def test_machines_without_a_scope_or_a_basis_in_common_have_no_crossover():
     with pytest.raises(pl.InputError, match="tpu-v6e, which is not published"):
         crossover("tpu-v6e", "groq-lpu-chain")
-    with pytest.raises(pl.InputError, match="no basis on which the prices of all are known"):
+    with pytest.raises(pl.InputError, match="no price basis is known for all machines"):
         crossover("tpu-v6e", "groq-lpu-chain", metric="usd_per_million_tokens")
 
 

@@ -89,7 +89,7 @@ def test_a_machine_that_is_not_known_keeps_no_other_from_being_counted_alike():
 
 def test_rented_beside_bought_is_refused_in_one_sentence_even_where_the_unknown_is_drawn():
     terms = Terms(unknown="draw")
-    with pytest.raises(pl.InputError, match="no basis on which the prices of all are known"):
+    with pytest.raises(pl.InputError, match="no price basis is known for all machines"):
         terms.unknown_of(terms.machines([TPU, LPU]), "usd_per_million_tokens")
 
 
