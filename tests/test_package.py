@@ -65,8 +65,8 @@ MODULES_OF = {
     "ipykernel": {"IPython"},
 }
 """Where a distribution is not called as what it brings is."""
-COMES_ALONG = {"pandas": "ortools", "pydantic_core": "pydantic"}
-"""With which dependency."""
+COMES_ALONG = {"pandas": "ortools", "pydantic_core": "pydantic", "anyio": "mcp"}
+"""With which other."""
 TOLD_ALONE = {"pyarrow"}
 """For one function, whose refusal says how to install it."""
 
@@ -225,8 +225,9 @@ def test_what_code_imports_is_a_dependency_or_in_an_extra_and_the_other_way_roun
     }
     base = {Requirement(line).name for line in PROJECT["dependencies"]}
     users = {name: names for name, names in EXTRAS.items() if name not in FOR_DEVELOPERS}
-    known = modules_of(base.union(*users.values())) | TOLD_ALONE
-    known |= {module for module, along in COMES_ALONG.items() if along in base}
+    wanted = base.union(*users.values())
+    known = modules_of(wanted) | TOLD_ALONE
+    known |= {module for module, along in COMES_ALONG.items() if along in wanted}
     assert imported - known == set()
     for name in set(users) - {"app", "notebook", "dask"}:  # what people start, or hand to us
         assert modules_of(users[name]) - imported == set(), name

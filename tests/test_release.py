@@ -196,6 +196,8 @@ def test_it_works_where_nothing_but_its_dependencies_is_installed(wheel, environ
     )
     refusal = environment.answer("planner", "run", "llama-3.1-8b", "--tensor", "2", status=2).stderr
     assert "pip install 'spread-planner[run]'" in refusal
+    refusal = environment.answer("planner", "mcp", status=2).stderr
+    assert "pip install 'spread-planner[mcp]'" in refusal
     counts = "import planner as pl; print(len(pl.topology_names()), len(pl.model_names()))"
     told = environment.answer("python", "-c", counts).stdout
     assert told == f"{len(pl.topology_names())} {len(pl.model_names())}\n"
