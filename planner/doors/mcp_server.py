@@ -3,7 +3,6 @@ and output."""
 
 import json
 import logging
-from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from planner import __version__
 from planner.doors.answers import ANSWERS, Answer
 from planner.doors.asking import names_of
 from planner.doors.desk import Desk
-from planner.doors.questions import QUESTIONS
+from planner.doors.questions import QUESTIONS, Question
 from planner.errors import (
     InfeasibleError,
     InputError,
@@ -149,13 +148,10 @@ def _resource(uri: str) -> str:
 
 async def _called(desk: Desk, name: str, arguments: dict[str, Any]) -> "CallToolResult":
     """What a tool answers; every failure is one sentence, and never a traceback."""
-    from anyio import to_thread
-
     try:
         if name not in QUESTIONS:
             raise UnknownNameError("tool", name, QUESTIONS)
-        question = QUESTIONS[name].from_fields(arguments)
-        answer = await to_thread.run_sync(partial(desk.ask, question), abandon_on_cancel=True)
+        answer = await _asked(desk, QUESTIONS[name].from_fields(arguments))
     except PlannerError as error:
         return _refused(f"{_kind_of(error)}: {error}")
     except Exception as error:
@@ -165,6 +161,17 @@ async def _called(desk: Desk, name: str, arguments: dict[str, Any]) -> "CallTool
             " and report it"
         )
     return _given(answer)
+
+
+async def _asked(desk: Desk, question: Question) -> Answer:
+    """The answer, unless whoever asked cancels."""
+    from anyio import get_cancelled_exc_class, to_thread
+
+    try:
+        return await to_thread.run_sync(desk.ask, question, abandon_on_cancel=True)
+    except get_cancelled_exc_class():
+        desk.leave(question)
+        raise
 
 
 def _kind_of(error: PlannerError) -> str:

@@ -1,9 +1,12 @@
 """Questions that wait their turn."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import pytest
 
 import planner as pl
-from planner.doors.desk import MOST_KEPT, BusyError, Desk
+from planner.doors.desk import MOST_KEPT, BusyError, Desk, LeftError
 from planner.doors.questions import (
     ExplainQuestion,
     NamesQuestion,
@@ -87,6 +90,42 @@ def test_a_process_that_dies_is_told_in_a_sentence():
     assert desk._processes is None
 
 
+class Held:
+    """Processes that work until they are ended."""
+
+    def __init__(self):
+        self.begun, self.ended = Event(), Event()
+
+    def submit(self, work, question, handle, earlier):
+        self.begun.set()
+        return self
+
+    def result(self, timeout):
+        self.ended.wait()
+        raise LostError("its process ended with status -9")
+
+    def shutdown(self, wait, cancel_futures):
+        self.ended.set()
+
+
+def test_a_question_that_was_left_is_worked_on_no_more():
+    desk = Desk()
+    held = desk._processes = Held()
+    left, waits = PLAN.replace(), PLAN.replace()
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(desk.ask, left)
+        held.begun.wait()
+        second = threads.submit(desk.ask, waits)
+        desk.leave(waits)  # before its turn: it is never begun
+        desk.leave(left)
+        for one in (first, second):
+            with pytest.raises(LeftError):
+                one.result()
+    assert desk._processes is None
+    assert desk._left == []
+
+
+@pytest.mark.slow
 def test_the_oldest_results_go_first():
     from planner.doors.asking import Answered, answered
 

@@ -4,8 +4,10 @@ import json
 import os
 import sys
 from pathlib import Path
+from threading import Event
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from planner.doors import mcp_server
@@ -78,6 +80,34 @@ def test_a_refusal_is_one_sentence_that_says_what_it_proves(raised, sentence):
     assert result.is_error
     assert result.content[0].text == sentence
     assert result.structured_content is None
+
+
+class Slow:
+    """A desk that answers when it is left."""
+
+    def __init__(self):
+        self.begun, self.left = Event(), Event()
+
+    def ask(self, question):
+        self.begun.set()
+        self.left.wait()
+        return VERIFIED
+
+    def leave(self, question):
+        self.left.set()
+
+
+def test_who_cancels_leaves_the_desk():
+    desk = Slow()
+
+    async def cancelled():
+        async with anyio.create_task_group() as group:
+            group.start_soon(mcp_server._asked, desk, QUESTIONS["verify"](answer="a1"))
+            await anyio.to_thread.run_sync(desk.begun.wait)
+            group.cancel_scope.cancel()
+
+    anyio.run(cancelled)
+    assert desk.left.is_set()
 
 
 @needs_mcp
