@@ -15,8 +15,8 @@ test: check
 	$(BIN)/python -m pytest -n 2 --dist worksteal --heaviest 10 --nbmake --nbmake-timeout=3600 tests notebooks
 
 check: $(VENV)/.installed
-	$(BIN)/ruff check planner tests benchmarks
-	$(BIN)/ruff format --check planner tests benchmarks
+	$(BIN)/ruff check planner tests benchmarks spread_planner.py hatch_build.py
+	$(BIN)/ruff format --check planner tests benchmarks spread_planner.py hatch_build.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 

@@ -6,12 +6,14 @@ import importlib
 import json
 import os
 import pkgutil
+import re
 import subprocess
 import sys
-import zipfile
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import planner as pl
 from planner import records
@@ -49,6 +51,24 @@ print(json.dumps(wrong))
 """
 """In a process that has imported nothing of ours, fork for each module of records, import it alone,
 and ask in which forms each of its records shows itself; print those that are not as wanted."""
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = {
+    name: {Requirement(line).name for line in lines}
+    for name, lines in PROJECT["optional-dependencies"].items()
+}
+FOR_DEVELOPERS = {"dev", "oracles", "mutants"}
+MODULES_OF = {
+    "nvidia-ml-py": {"pynvml"},
+    "pyyaml": {"yaml"},
+    "ipykernel": {"IPython"},
+}
+"""Where a distribution is not called as what it brings is."""
+COMES_ALONG = {"pandas": "ortools", "pydantic_core": "pydantic", "anyio": "mcp"}
+"""With which other."""
+TOLD_ALONE = {"pyarrow"}
+"""For one function, whose refusal says how to install it."""
 
 
 def run(*command: str, cwd: Path, given: str = "", **environment: str) -> str:
@@ -89,38 +109,6 @@ def test_importing_is_cheap(package):
 def test_planning_a_chain_needs_no_import_of_ortools():
     command = QUESTION.replace("print(", "import sys; print('ortools' in sys.modules); print(")
     assert run(sys.executable, "-c", command, cwd=ROOT).startswith("False")
-
-
-@pytest.mark.slow
-def test_the_wheel_holds_the_catalogue_and_works_in_an_empty_directory(tmp_path):
-    run(
-        sys.executable,
-        "-m",
-        "build",
-        "--wheel",
-        "--no-isolation",
-        "--outdir",
-        str(tmp_path / "dist"),
-        str(ROOT),
-        cwd=tmp_path,
-    )
-    (wheel,) = (tmp_path / "dist").glob("spread_planner-*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert "planner/topologies/hgx-h100.toml" in names
-    assert "planner/catalogue/models.toml" in names
-    assert "planner/schemas/plan.schema.json" in names
-    assert "planner/py.typed" in names
-    assert not any(name.startswith("tests") for name in names)
-    site, empty = tmp_path / "site", tmp_path / "empty"
-    empty.mkdir()
-    zipfile.ZipFile(wheel).extractall(site)
-    origin, objective, topologies, models = json.loads(
-        run(sys.executable, "-c", QUESTION, cwd=empty, PYTHONPATH=str(site))
-    )
-    assert origin == str(site / "planner" / "__init__.py")
-    graph, topology = pl.load_model("llama-3.1-8b"), pl.load_topology("hgx-h100")
-    assert objective == pl.partition(graph, topology, pl.Workload(), minimize="tpot_s").objective
-    assert (topologies, models) == (len(pl.topology_names()), len(pl.model_names()))
 
 
 @pytest.mark.slow
@@ -188,3 +176,69 @@ def test_records_show_themselves_alike_whatever_was_imported_first():
 def test_a_model_is_printed_as_people_read_it_by_who_imports_the_catalogue_alone():
     command = "from planner.catalogue import load_model; print(load_model('llama-3.1-8b'))"
     assert run(sys.executable, "-c", command, cwd=ROOT) == f"{pl.load_model('llama-3.1-8b')}\n"
+
+
+def texts_of_ours() -> dict[Path, str]:
+    paths = [*(ROOT / "planner").rglob("*.py"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")]
+    return {path: path.read_text(encoding="utf-8") for path in paths}
+
+
+def test_extras_that_texts_tell_to_install_are_there():
+    told = [
+        (path.name, name)
+        for path, text in texts_of_ours().items()
+        for names in re.findall(r"spread-\s*planner\[([\w, -]+)\]", text)
+        for name in re.split(r"\s*,\s*", names)
+    ]
+    assert len(told) > 10
+    assert [(place, name) for place, name in told if name not in EXTRAS] == []
+
+
+def foreign_modules(path: Path) -> set[str]:
+    """What a module of ours imports, or looks for, that is neither ours nor Python's."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            found.add(str(node.module))
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = ast.unparse(node.func).rpartition(".")[2]
+            if called in ("import_module", "find_spec", "package_at_hand"):
+                found.add(str(node.args[0].value))
+    tops = {name.partition(".")[0] for name in found}
+    return tops - {*sys.stdlib_module_names, "planner"}
+
+
+def modules_of(distributions: set[str]) -> set[str]:
+    return {
+        module
+        for name in distributions
+        for module in MODULES_OF.get(name, {name.replace("-", "_")})
+    }
+
+
+@pytest.mark.slow
+def test_what_code_imports_is_a_dependency_or_in_an_extra_and_the_other_way_round():
+    imported = {
+        module for path in (ROOT / "planner").rglob("*.py") for module in foreign_modules(path)
+    }
+    base = {Requirement(line).name for line in PROJECT["dependencies"]}
+    users = {name: names for name, names in EXTRAS.items() if name not in FOR_DEVELOPERS}
+    wanted = base.union(*users.values())
+    known = modules_of(wanted) | TOLD_ALONE
+    known |= {module for module, along in COMES_ALONG.items() if along in wanted}
+    assert imported - known == set()
+    for name in set(users) - {"app", "notebook", "dask"}:  # what people start, or hand to us
+        assert modules_of(users[name]) - imported == set(), name
+
+
+def test_the_extra_for_developers_brings_what_tests_of_all_but_two_need():
+    apart = {"run", "machines", *FOR_DEVELOPERS}  # PyTorch, and drivers of GPUs
+    for name in set(EXTRAS) - apart:
+        assert EXTRAS[name] - EXTRAS["dev"] == set(), name
+
+
+def test_nothing_is_in_an_extra_that_is_there_anyway():
+    base = {Requirement(line).name for line in PROJECT["dependencies"]}
+    assert {name: names & base for name, names in EXTRAS.items() if names & base} == {}

@@ -110,6 +110,11 @@ COMMANDS: dict[str, Entry] = {
         "commands",
         "The machine at hand, or one that somebody described, as a file for `plan`.",
     ),
+    "mcp": Entry(
+        "serving",
+        "mcp",
+        "Answer assistants over the Model Context Protocol, on standard input and output.",
+    ),
 }
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "score": (

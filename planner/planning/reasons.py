@@ -28,6 +28,7 @@ from planner.planning.cutting_off import cut_off
 from planner.planning.engine_search import AnySearch, EngineSearch, search_of
 from planner.planning.misses import improvement, near_misses_of
 from planner.planning.search import CLOSE, Search
+from planner.pricing.loads import PERCENTILES
 from planner.pricing.price_list import Split
 from planner.pricing.timing import ALL_CAUSES
 from planner.records import Record
@@ -409,6 +410,11 @@ class Shaped(Candidates):
             for way, uses in used.items()
         )
 
+    @property
+    def by_forms(self) -> bool:
+        """Whether stages are split alike: as engines do, and where percentiles are asked for."""
+        return self.of_engine or self.question.scatters
+
     def boxes(self) -> Iterator[Box]:
         """Those with several replicas, or with one."""
         return (box for box in super().boxes() if ("replicas" in self.ways) == (box.replicas > 1))
@@ -428,9 +434,11 @@ class Shaped(Candidates):
     def least_needed_bytes(self) -> float:
         """On each chip by the whole model in one stage, under the split that needs least;
         infinite where there is none."""
-        problem = next(
-            (made for box in super().boxes() if (made := super(Shaped, self).to_problem(box))), None
-        )
+        field = self.question.objective
+        # Memory alone: that of plans that keep no limits, some of which are no rows of a problem.
+        plain = self.asking("ttft_s" if field in PERCENTILES else field)
+        plain.offer(self.splits)
+        problem = next((made for box in plain.boxes() if (made := plain.to_problem(box))), None)
         if problem is None or not self.options:
             return math.inf
         needed = (problem.prefix[:, -1] * problem.run_peaks[:, Peak.NEEDED]).sum(
@@ -474,7 +482,7 @@ def _found_of_shape(
     if not _is_open(candidates):
         return None
     search: EngineSearch | Search
-    if candidates.of_engine:
+    if candidates.by_forms:
         search = EngineSearch(candidates, time_limit_s=limit_s, ways=ways)
     else:
         search = Search(candidates, time_limit_s=limit_s)
@@ -490,7 +498,7 @@ def _found_of_shape(
 
 def _is_open(candidates: Shaped) -> bool:
     """Whether there is anything to try."""
-    if candidates.of_engine:
+    if candidates.by_forms:
         return any(forms_of(candidates, candidates.ways))
     return bool(candidates.options) and any(True for _ in candidates.boxes())
 

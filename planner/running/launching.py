@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import planner
 from planner.errors import InputError, PlannerError
 from planner.running.jobs import Job, RankReport
 
@@ -18,6 +20,17 @@ EXTRA = (
     " 'spread-planner[run]'"
 )
 NEEDED = ("torch", "transformers")
+BOOT = """
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+found = PathFinder.find_spec("planner", [sys.argv[1]])
+sys.modules["planner"] = module_from_spec(found)
+found.loader.exec_module(sys.modules["planner"])
+from planner.running.nursery import main
+main()
+"""
+"""The package is the caller's own, whatever else of that name is installed."""
 ALONE = {
     "GLOO_SOCKET_IFNAME": "lo",
     "OMP_NUM_THREADS": "1",
@@ -56,7 +69,7 @@ class Ranks:
         self._folder = tempfile.TemporaryDirectory(prefix="planner-run-")
         self._process = subprocess.Popen(
             # -P: the working folder, where anybody may have put a torch.py, is not looked in.
-            [sys.executable, "-P", "-m", "planner.running.nursery"],
+            [sys.executable, "-P", "-c", BOOT, str(Path(planner.__file__).resolve().parent.parent)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

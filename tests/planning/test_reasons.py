@@ -239,3 +239,18 @@ def test_diffusion_models_are_refused_in_one_sentence():
     result = pl.partition(graph, topology, pl.Workload(batch_size=1))
     with pytest.raises(pl.InputError, match="diffusion model"):
         result.why()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", [Engine(), WITH_ENGINE.engine], ids=["any", "engine"])
+def test_shapes_are_told_under_limits_on_percentiles(engine):
+    """Also those that do not keep them, of which it is asked how much memory they would need."""
+    stream = pl.Workload(requests_per_s=100.0, prompt_tokens=64, output_tokens=8)
+    topology = two_nodes().replace(software=tiny_software(engine=engine))
+    free = pl.partition(tiny_graph(4), topology, stream, minimize="chips")
+    limits = {"ttft_p99_s": 0.8 * free.score.ttft_p99_s}
+    result = pl.partition(tiny_graph(4), topology, stream, minimize="chips", limits=limits)
+    told = {one.shape: one for one in result.why().alternatives}
+    assert (free.score.chips, result.score.chips) == (1, 2)
+    assert told["one chip"].refused == "no plan of this shape fits and keeps the limits"
+    assert told["one chip"].proved

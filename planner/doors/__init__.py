@@ -1,0 +1,6 @@
+"""Doors for programs: one description of what may be asked (`questions`) and of what is answered
+(`answers`), for every door; `asking` answers, `desk` keeps to time and order, and `mcp_server` is
+the first door.
+
+Names are those of the catalogue: no door reads a file, and none uses a network.
+"""

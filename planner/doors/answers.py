@@ -1,0 +1,196 @@
+"""What a program is answered: short records, each with what was proved, how sure the price is, and
+what is doubtful. `summary` says the same in words."""
+
+from typing import Literal
+
+from planner.records import Record
+
+Status = Literal["optimal", "feasible"]
+"""Optimal: proved that no plan is better. Feasible: time ran out; no plan is better than the
+bound."""
+
+
+class Told(Record):
+    """A figure of a plan, with where measurements of it would lie."""
+
+    field: str
+    title: str
+    """In words."""
+    value: float | None = None
+    """None: not known, or without end; `text` says which."""
+    unit: str
+    """Of value, low and high: s, 1/s, J, USD, USD/h, W, bytes, fraction or count."""
+    low: float | None = None
+    """4 of 5 measurements of such a plan would lie between this and the next; none for counts."""
+    high: float | None = None
+    text: str
+    """The value as a person reads it."""
+
+
+class PlanAnswer(Record):
+    """The best plan, and what was proved."""
+
+    answer: str
+    """The handle by which `verify` and `explain` know it."""
+    summary: str
+    model: str
+    machine: str
+    chips: int
+    """Held by the plan; the machine may have more."""
+    software: str
+    plan: str
+    """Degrees and cut, in a line."""
+    objective: Told
+    """What was made best, with the interval of the price."""
+    direction: Literal["minimize", "maximize"]
+    status: Status
+    bound: float | None
+    """Proved by the prices: no plan is better than this, in the unit of the objective."""
+    gap: float | None
+    """Between objective and bound, as a fraction of the objective."""
+    proof: str
+    """What was proved, in a sentence."""
+    space: str
+    """Of which plans the proof speaks."""
+    limits: tuple[str, ...] = ()
+    sure: float | None = None
+    """With what probability limits are kept; none: by the price alone."""
+    figures: tuple[Told, ...]
+    evidence: str
+    """Whether such a plan was measured, near one that was, or beyond all of them."""
+    doubts: tuple[str, ...] = ()
+    """What no measurement vouches for, and guessed inputs that move the objective."""
+    assumptions: tuple[str, ...] = ()
+
+
+class SizedAnswer(Record):
+    """The fewest chips of one machine that do, or why none do."""
+
+    answer: str
+    """Its handle; empty where there is no plan."""
+    machine: str
+    status: Literal["optimal", "feasible", "infeasible", "no plan found"]
+    """Infeasible: proved that no number of chips up to the most allowed does."""
+    chips: int | None
+    bound_chips: int
+    """Proved: fewer do not do."""
+    plan: str
+    usd_per_hour: float | None
+    """Of what is paid; none where no price is known. So below."""
+    usd_per_million_tokens: float | None
+    figures: tuple[Told, ...] = ()
+    binds: str = ""
+    """What keeps these chips from serving more."""
+    evidence: str = ""
+    doubts: tuple[str, ...] = ()
+    reason: str = ""
+    """Why there is no plan."""
+
+
+class SizeAnswer(Record):
+    """The fewest chips of each machine."""
+
+    summary: str
+    machines: tuple[SizedAnswer, ...]
+    ranked: bool
+    """Whether prices count the same, so that the first is the cheapest."""
+    limits: tuple[str, ...]
+    sure: float | None = None
+    notes: tuple[str, ...] = ()
+    """What is not comparable, and what is not known."""
+
+
+class CompareAnswer(Record):
+    """The best plan on each machine, the best first."""
+
+    summary: str
+    plans: tuple[PlanAnswer, ...]
+    refused: tuple[tuple[str, str], ...] = ()
+    """Machines without a plan, and why."""
+    notes: tuple[str, ...] = ()
+    """What is not comparable."""
+
+
+class ScoreAnswer(Record):
+    """What a plan of one's own costs. Nothing is proved of it: it need not be good."""
+
+    summary: str
+    model: str
+    machine: str
+    chips: int
+    software: str
+    plan: str
+    figures: tuple[Told, ...]
+    faults: tuple[str, ...] = ()
+    """Why the machine's software cannot be started with it."""
+    evidence: str
+    doubts: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+
+
+class VerifyAnswer(Record):
+    """Whether a bound was proved again."""
+
+    summary: str
+    confirmed: bool
+    objective: float
+    bound: float
+    """As claimed."""
+    checked_bound: float | None
+    """As proved by the check; none where it can say nothing."""
+    is_late: bool
+    """Whether it was not confirmed since time ran out."""
+    is_of_the_catalogue: bool
+    again_confirmed: bool = False
+    """By OR-Tools CP-SAT, where that was asked for."""
+
+
+class Effect(Record):
+    """What a change buys, or what another shape costs."""
+
+    what: str
+    effect: float | None
+    """Relative, in the objective: 0.04 is 4 % better of a change, 4 % worse of a shape; none:
+    not found in time."""
+    proved: bool
+
+
+class ExplainAnswer(Record):
+    """Why a plan is the best."""
+
+    summary: str
+    binding: tuple[str, ...]
+    """What holds it back, the strongest first."""
+    more: tuple[Effect, ...]
+    """What more of each resource would buy, the strongest first."""
+    shapes: tuple[Effect, ...]
+    """What the best plan of each other shape loses."""
+
+
+class NamesAnswer(Record):
+    """Names of one kind."""
+
+    summary: str
+    names: tuple[tuple[str, str], ...]
+    """Each with a few words."""
+
+
+Answer = (
+    PlanAnswer
+    | SizeAnswer
+    | CompareAnswer
+    | ScoreAnswer
+    | VerifyAnswer
+    | ExplainAnswer
+    | NamesAnswer
+)
+ANSWERS: dict[str, type[Answer]] = {
+    "plan": PlanAnswer,
+    "size": SizeAnswer,
+    "score": ScoreAnswer,
+    "compare": CompareAnswer,
+    "verify": VerifyAnswer,
+    "explain": ExplainAnswer,
+    "names": NamesAnswer,
+}
+"""To the question of the same name."""

@@ -1,0 +1,109 @@
+"""`Desk`: questions of programs, one after the other, each in a process that is ended when its time
+is over."""
+
+from collections import OrderedDict
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as LateError
+from itertools import count
+from threading import BoundedSemaphore, Lock
+
+from planner.answers.results import Result
+from planner.doors.answers import Answer
+from planner.doors.asking import Answered, answered
+from planner.doors.questions import ExplainQuestion, Question, VerifyQuestion
+from planner.errors import InputError, NoPlanFoundError, PlannerError
+from planner.studies.sweeps.workers import LostError, Processes
+
+GRACE_S = 30.0
+"""Beyond its time limit, for what a question takes besides its search: loading, telling."""
+MOST_WAITING = 16
+"""Questions at the desk at once."""
+MOST_KEPT = 64
+"""Results that `verify` and `explain` know; the oldest go first."""
+
+
+class BusyError(PlannerError):
+    """Too many questions wait; nothing was asked."""
+
+
+class LeftError(PlannerError):
+    """Whoever asked has gone."""
+
+
+class Desk:
+    """Takes questions from any number of threads; `close` ends what is under way."""
+
+    def __init__(self, *, grace_s: float = GRACE_S, most_waiting: int = MOST_WAITING) -> None:
+        self._grace_s = grace_s
+        self._numbers = count(1)
+        self._room = BoundedSemaphore(most_waiting)
+        self._turn = Lock()
+        self._processes: Processes | None = None
+        self._kept: OrderedDict[str, Result] = OrderedDict()
+        self._at: Question | None = None
+        self._left: list[Question] = []
+
+    def ask(self, question: Question) -> Answer:
+        """The answer, once those who asked before have theirs. PlannerErrors are sentences."""
+        if not self._room.acquire(blocking=False):
+            raise BusyError("too many questions wait here already; ask again in a minute")
+        try:
+            with self._turn:
+                self._at = question
+                return self._asked(question)
+        finally:
+            self._at = None
+            self._left = [one for one in self._left if one is not question]
+            self._room.release()
+
+    def leave(self, question: Question) -> None:
+        """Work no more on a question that nobody waits for: others do."""
+        self._left.append(question)
+        if self._at is question:
+            self.close()
+
+    def close(self) -> None:
+        """End the process, and what it works on."""
+        processes, self._processes = self._processes, None
+        if processes is not None:
+            processes.shutdown(wait=False, cancel_futures=True)
+
+    def _asked(self, question: Question) -> Answer:
+        if self._is_left(question):
+            raise LeftError("nobody waits for this answer")
+        earlier = None
+        if isinstance(question, VerifyQuestion | ExplainQuestion):
+            earlier = self._kept.get(question.answer)
+        self._processes = self._processes or Processes(1)
+        handle = f"a{next(self._numbers)}"
+        future = self._processes.submit(answered, question, handle, earlier)
+        found = self._awaited(future, question)
+        for name, result in found.results.items():
+            self._kept[name] = result
+            if len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        return found.answer
+
+    def _is_left(self, question: Question) -> bool:
+        # By identity: others may ask the same.
+        return any(one is question for one in self._left)
+
+    def _awaited(self, future: Future[Answered], question: Question) -> Answered:
+        time_limit_s = question.time_limit_s
+        try:
+            return future.result(time_limit_s + self._grace_s)
+        except LateError:
+            self.close()
+            raise NoPlanFoundError(
+                f"the question was stopped {self._grace_s:g} s after its time limit of"
+                f" {time_limit_s:g} s, and nothing is proved; ask for fewer machines or chips, or"
+                f" give it more time"
+            ) from None
+        except (LostError, CancelledError):
+            self.close()
+            if self._is_left(question):
+                raise LeftError("nobody waits for this answer") from None
+            raise InputError(
+                "the process that worked on the question died, perhaps for want of memory; ask for"
+                " fewer chips"
+            ) from None

@@ -1,0 +1,170 @@
+"""What a program may ask: a record for each question, every field of it bounded."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from planner.answers.question import ASKED, SAMPLE_FIELDS
+from planner.errors import InputError, shortened
+from planner.machines.engine import Space
+from planner.records import Record
+from planner.units import Count, Seconds
+
+FILES = (".json", ".toml", ".gguf", ".onnx", ".safetensors", ".csv", ".yaml", ".yml")
+FIELDS = tuple(ASKED | SAMPLE_FIELDS)
+"""All that can be made best or limited."""
+MOST_SECONDS = 120.0
+
+
+def _no_file(name: str) -> str:
+    """A name of the catalogue; programs do not get to say which files are read."""
+    if "/" in name or "\\" in name or name.lower().endswith(FILES):
+        raise InputError(
+            f"{shortened(name)!r} names a file, and only names of the catalogue are taken here; the"
+            " command planner reads files"
+        )
+    return name
+
+
+Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_no_file)]
+FieldName = Annotated[
+    str, Field(min_length=1, max_length=100, json_schema_extra={"enum": list(FIELDS)})
+]
+Figure = Annotated[float, Field(ge=0)] | Annotated[str, Field(max_length=100)]
+Handle = Annotated[str, Field(pattern=r"^a[0-9]{1,9}(\.[0-9]{1,2})?$", max_length=16)]
+Degree = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class Timed(Record):
+    """Anything that takes time."""
+
+    time_limit_s: Annotated[Seconds, Field(gt=0, le=MOST_SECONDS)] = 20.0
+    """After so long the best answer so far is given, with the bound that was proved until then."""
+
+
+class Served(Timed):
+    """A model and what it is asked to serve."""
+
+    model: Name
+    """Of the catalogue, such as llama-3.1-70b; the tool `names` lists them."""
+    weights: Name | None = None
+    """Format of the weights, such as fp8 or bf16; none: as the model is published."""
+    kv_cache: Name | None = None
+    """Format of the KV cache; none: the model's own."""
+    prompt_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 1024
+    """Of one request."""
+    output_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 256
+    """Of one request."""
+    users: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Requests in flight at once, in the whole deployment. None, and no rate: as many as are
+    best."""
+    requests_per_s: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Requests that arrive each second, as a Poisson stream; in place of `users`."""
+
+
+class Limited(Served):
+    """That, with limits."""
+
+    limits: dict[FieldName, Figure] = Field(default_factory=dict, max_length=16)
+    """The worst values allowed, by field: at most for times, costs and chips, at least for rates.
+    Text has a unit: {"ttft_p99_s": "2 s", "tpot_p99_s": "50 ms"}; a number is in SI."""
+    sure: Annotated[float, Field(gt=0.5, lt=1)] | None = None
+    """Keep each limit with this probability for all that our prices may be off, such as 0.8."""
+    space: Space = "engine"
+    """Which plans there are: those that the machine's engine can be started with, or any."""
+
+
+class PlanQuestion(Limited):
+    """Find the best way to spread a model over one machine, and prove it."""
+
+    machine: Name
+    """Of the catalogue, such as hgx-h100; the tool `names` lists them."""
+    chips: Annotated[Count, Field(le=100_000)] | None = None
+    """Of the machine; none: as many as it is described with."""
+    software: Name | None = None
+    """Such as vllm, sglang or tensorrt-llm; none: what fits chip and model."""
+    objective: FieldName | None = None
+    """The field to make best: times and costs as low as can be, rates as high. None: tpot_s, of as
+    many users as are best tokens_per_s, of a diffusion model image_s."""
+
+
+class SizeQuestion(Limited):
+    """Find how few chips of each machine serve a demand within limits, and what they cost; the
+    cheapest first."""
+
+    machines: Annotated[tuple[Name, ...], Field(min_length=1, max_length=8)]
+    """Names of the catalogue; "hgx-h100:16" takes at most 16 chips of it."""
+
+
+class CompareQuestion(Limited):
+    """Find the best plan of one model on each of several machines, side by side."""
+
+    machines: Annotated[tuple[Name, ...], Field(min_length=2, max_length=8)]
+    """Names of the catalogue; "hgx-h100:16" is 16 chips of it."""
+    objective: FieldName | None = None
+    """As of `plan`."""
+
+
+class ScoreQuestion(Served):
+    """Price a plan of one's own: equal stages, the same split on each. tensor × pipeline × data is
+    the number of chips held."""
+
+    machine: Name
+    """Of the catalogue."""
+    chips: Annotated[Count, Field(le=100_000)] | None = None
+    """Of the machine; none: as many as it is described with."""
+    software: Name | None = None
+    """Such as vllm, sglang or tensorrt-llm; none: what fits chip and model."""
+    tensor_parallel: Degree = 1
+    """Chips among which each layer is split."""
+    pipeline_parallel: Degree = 1
+    """Stages of consecutive layers."""
+    expert_parallel: Degree = 1
+    """Among how many of tensor × data experts are placed whole."""
+    data_parallel: Degree = 1
+    """Replicas."""
+
+
+class VerifyQuestion(Timed):
+    """Prove the bound of an earlier answer again, without the solver that found it."""
+
+    answer: Handle
+    """Its handle, such as a1, or a2.1 of one machine of several."""
+    again: bool = False
+    """Let OR-Tools CP-SAT prove it from the question too; takes longer."""
+
+
+class ExplainQuestion(Timed):
+    """Say of an earlier answer what binds, what more of each resource would buy, what other shapes
+    reach, and which limit the next better plans break."""
+
+    answer: Handle
+    """Its handle, such as a1, or a2.1 of one machine of several."""
+
+
+class NamesQuestion(Timed):
+    """List what the catalogue has under a kind of name."""
+
+    kind: Literal["models", "machines", "software", "fields"]
+    """Fields are what can be made best or limited, with units."""
+
+
+Question = (
+    PlanQuestion
+    | SizeQuestion
+    | CompareQuestion
+    | ScoreQuestion
+    | VerifyQuestion
+    | ExplainQuestion
+    | NamesQuestion
+)
+QUESTIONS: dict[str, type[Question]] = {
+    "plan": PlanQuestion,
+    "size": SizeQuestion,
+    "score": ScoreQuestion,
+    "compare": CompareQuestion,
+    "verify": VerifyQuestion,
+    "explain": ExplainQuestion,
+    "names": NamesQuestion,
+}
+"""By the name that each door has for it."""

@@ -1,0 +1,24 @@
+"""What programs are answered."""
+
+import jsonschema
+import pytest
+
+from planner.doors.answers import ANSWERS, PlanAnswer, Told
+from planner.doors.questions import QUESTIONS
+
+
+def test_every_question_has_its_answer():
+    assert set(ANSWERS) == set(QUESTIONS)
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_answers_are_described_by_a_schema(name):
+    schema = ANSWERS[name].json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["properties"]["summary"]["type"] == "string"
+
+
+def test_a_plan_carries_proof_interval_doubts_and_units():
+    carried = {"status", "bound", "gap", "proof", "space", "evidence", "doubts"}
+    assert carried <= set(PlanAnswer.model_fields)
+    assert {"value", "unit", "low", "high"} <= set(Told.model_fields)
