@@ -1,5 +1,6 @@
 """Results of vllm bench: milliseconds, totals, a rate that is infinite."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from planner.readers.benchmarks.vllm_bench import (
 from tests.readers.benchmarks.texts import VLLM_LATENCY, VLLM_THROUGHPUT, vllm_serve
 
 HERE = Path("result.json")
+WRITTEN = Path(__file__).resolve().parents[2] / "data" / "benchmarks" / "vllm-bench-latency.json"
 
 
 def test_a_run_of_clients_is_read():
@@ -49,6 +51,16 @@ def test_batches_and_lists_of_requests_say_times_alone():
     listed = read_throughput(VLLM_THROUGHPUT, HERE)
     # Its tokens a second count prompts, so they are not what others call throughput.
     assert (listed.requests_per_s, listed.tokens_per_s) == (20.0, None)
+
+
+def test_what_vllm_wrote_here_is_read():
+    """Of 0.32 on a processor: four sequences of 64 + 16 tokens, three times, of a random model."""
+    told = json.loads(WRITTEN.read_text(encoding="utf-8"))
+    assert (is_serve(told), is_latency(told), is_throughput(told)) == (False, True, False)
+    batch = read_latency(told, WRITTEN)
+    assert batch.load == "together"
+    assert batch.e2e.mean_s == pytest.approx((0.6213651340 + 0.9144020710 + 0.9422029840) / 3)
+    assert batch.e2e.p50_s == pytest.approx(0.9144020710)
 
 
 def test_the_three_are_told_apart():
