@@ -18,7 +18,7 @@ def test_70_b_on_one_chip_is_infeasible_and_says_how_many_would_do(run):
     sentence = refused(run("plan", *TOO_SMALL), 3)
     # 79.19 GiB of an "80 GB" H100 are 79.19 × 1.0737 = 85.03 GB.
     assert "weights are 141 GB and the memory is 85 GB" in sentence
-    promised = int(re.search(r"(\d+) would do", sentence)[1])
+    promised = int(re.search(r"(\d+) chips are enough", sentence)[1])
     assert run("plan", *TOO_SMALL[:-1], promised).status == 0
     assert run("plan", *TOO_SMALL[:-1], promised - 1).status == 3
 

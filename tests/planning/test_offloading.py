@@ -102,7 +102,7 @@ def test_the_text_says_how_many_and_where():
     away = len(found.plan.stages[0].offloaded)
     told = str(found)
     assert f"{away} of 10 layers are kept in the memory of board" in told
-    assert "HBM of the chips is short" in told
+    assert "not all of them fit in the HBM of the chips" in told
     assert "no plan with all layers on them fits" in told
     assert f"one chip, {away} layers off the chips" in told
 

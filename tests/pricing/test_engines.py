@@ -64,7 +64,7 @@ def test_micro_batches_are_as_many_as_the_engine_keeps(micro_batches, stages, se
 
 def test_an_engine_without_known_rules_says_so():
     unknown = tiny_software(engine=Engine(note="none are known"))
-    assert "no rules of plain's engine are known" in rules_said(unknown)
+    assert "the rules of plain's engine are not known" in rules_said(unknown)
     known = tiny_software(engine=Engine(**RULES, version="0.32", source="its parser"))
     assert rules_said(known) == "plans are those that plain 0.32 can run (its parser)"
 
