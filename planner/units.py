@@ -67,6 +67,7 @@ DIMENSIONS: dict[str, dict[str, tuple[float, bool]]] = {
     },
     "dollars per million tokens": {"USD/Mtok": (1.0, False), "$/Mtok": (1.0, False)},
     "dollars": {"USD": (1.0, False), "$": (1.0, False)},
+    "dollars per kilowatt-hour": {"USD/kWh": (1.0, False), "$/kWh": (1.0, False)},
     "shares": {"%": (0.01, False)},
 }
 EXAMPLES = {
@@ -80,6 +81,7 @@ EXAMPLES = {
     "dollars per year": "4500 USD/year",
     "dollars per million tokens": "0.79 USD/Mtok",
     "dollars": "27000 USD",
+    "dollars per kilowatt-hour": "0.10 USD/kWh",
     "shares": "40 %",
 }
 
@@ -156,11 +158,12 @@ GAUGES = {
     "j": Gauge("joules", "500 mJ", "joules"),
     "hour": Gauge("dollars per hour", "100 USD/h", "dollars per hour"),
     "usd": Gauge("dollars", "0.5 USD", "dollars"),
+    "kwh": Gauge("dollars per kilowatt-hour", "0.10 USD/kWh", "dollars per kilowatt-hour"),
     "fraction": Gauge("shares", "40 %", "shares"),
 }
 """Of names whose last such word this is."""
 RATE = re.compile(r"(?:.*_)?(?P<what>[a-z]+)_per_s(?:_per_(?P<each>[a-z]+))?(?:_.*)?")
-COUNTED = re.compile(r"(?P<prefix>[kKMGT]?)\s*(?P<unit>.*)")
+COUNTED = re.compile(r"(?P<prefix>[KMGT]i|[kKMGT]?)\s*(?P<unit>.*)")
 
 
 def gauge_of(name: str) -> Gauge:
@@ -219,6 +222,25 @@ def _figure_in(text: str, gauge: Gauge) -> float:
     if counted is None or counted["unit"] not in ("", *gauge.counted):
         return math.nan
     return number * PREFIXES[counted["prefix"]]
+
+
+def parse_count(given: str, counted: str, field: str) -> int:
+    """A whole number of something, such as "128k" (128,000) or "128Ki tokens" (131,072) of
+    `counted` "tokens".
+
+    `field` is named in the InputError that anything else raises.
+    """
+    match = QUANTITY.fullmatch(given[:100])
+    unit = None if match is None else COUNTED.fullmatch(match[2] or "")
+    value = math.nan
+    known = ("", counted, counted.removesuffix("s"))
+    if match is not None and unit is not None and unit["unit"] in known:
+        value = _float_of(match[1]) * PREFIXES[unit["prefix"]]
+    if not math.isfinite(value) or not value.is_integer():
+        raise InputError(
+            f"{field} must be a whole number, not {shortened(given)!r}; give one such as 64 or 128k"
+        )
+    return int(value)
 
 
 SCALES = (

@@ -3,6 +3,8 @@
 import json
 from typing import NamedTuple
 
+import typer
+
 SMALL = ("qwen3-0.6b", "hgx-h100", "--chips", "1")
 TOO_SMALL = ("llama-3.1-70b", "hgx-h100", "--chips", "1")
 TOO_LONG = ("llama-3.1-405b", "hgx-h100", "--chips", "64", "--time-limit", "0")
@@ -25,3 +27,9 @@ def refused(answer, status):
     assert answer.err.startswith("planner: ")
     assert "Traceback" not in answer.err
     return answer.err.removeprefix("planner: ").strip()
+
+
+def get_params(app, name):
+    """Options of a command, as they are written."""
+    command = typer.main.get_command(app).commands[name]
+    return [option for one in command.params for option in one.opts]

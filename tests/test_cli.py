@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+import planner as pl
 from planner import cli
-from planner.cli import plans
 from tests.terminal import SMALL, TOO_LONG, TOO_SMALL, Answer, refused
 
 
@@ -77,7 +77,7 @@ def test_ctrl_c_stops_without_a_traceback(run, monkeypatch):
     def interrupted(*given, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(plans, "partition", interrupted)
+    monkeypatch.setattr(pl, "partition", interrupted)
     assert run("plan", *SMALL) == Answer(130, "", "planner: stopped\n")
 
 
@@ -85,7 +85,7 @@ def test_a_fault_of_our_own_is_not_dressed_up_as_the_users(run, monkeypatch):
     def broken(*given, **options):
         raise AssertionError("our bug")
 
-    monkeypatch.setattr(plans, "partition", broken)
+    monkeypatch.setattr(pl, "partition", broken)
     with pytest.raises(AssertionError, match="our bug"):
         run("plan", *SMALL)
 
@@ -134,3 +134,39 @@ def test_the_list_of_commands_loads_none_of_them():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
     assert "disaggregate" in done.stdout
+
+
+QUICK = (
+    "plan",
+    "compare",
+    "size",
+    "score",
+    "cluster",
+    "pareto",
+    "what-if",
+    "map",
+    "replan",
+    "export",
+)
+
+
+def test_the_help_of_a_command_loads_options_alone():
+    """What takes long is loaded for a question, not for the words of one."""
+    code = (
+        "import sys\n"
+        "from planner.cli import main\n"
+        f"for name in {QUICK}:\n"
+        "    sys.argv = ['planner', name, '--help']\n"
+        "    try: main()\n"
+        "    except SystemExit: pass\n"
+        "heavy = 'planner.catalogue planner.records planner.units planner.models.graph'\n"
+        "heavy += ' planner.planning.partitioning planner.studies.study numpy ortools pandas'\n"
+        "print([name for name in heavy.split() if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert done.stdout.count("Examples:") == len(QUICK)
+
+
+def test_the_version_is_told(run):
+    assert run("--version") == Answer(0, f"planner {pl.__version__}\n", "")

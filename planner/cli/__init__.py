@@ -6,21 +6,26 @@ Answers go to standard output, everything else to standard error. Exit status: 0
 given is wrong, 3 proved infeasible, 4 no plan in time.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from planner import __version__
+from planner.cli.completing import COMPLETE
+from planner.cli.examples import EXAMPLES, TOP
 from planner.cli.streams import (
     CLOSED_PIPE,
     complain,
     nobody_reads,
     prepare,
+    say,
     say_json,
     visible,
 )
@@ -70,6 +75,44 @@ COMMANDS: dict[str, Entry] = {
         "size",
         "How few chips of each machine will do, and what they cost; the cheapest first.",
     ),
+    "pareto": Entry(
+        "fronts",
+        "pareto_front",
+        "The plans worth having when several fields count: none is better than another in all.",
+    ),
+    "what-if": Entry(
+        "levers",
+        "what_if_figures",
+        "The best plan before and after figures of the machine or the workload change.",
+    ),
+    "required": Entry(
+        "levers",
+        "required_figure",
+        "What a figure must be for the best plan to reach a target, or what another machine does.",
+    ),
+    "scaling": Entry(
+        "levers",
+        "scaling_course",
+        "The best plans on more and more chips, and where the time of those goes.",
+    ),
+    "replan": Entry(
+        "replans",
+        "replan_without",
+        "The best plan after chips are lost that moves the fewest bytes.",
+    ),
+    "map": Entry(
+        "advantages",
+        "draw_map",
+        "Which machine is the cheapest for models of each size at each speed, as a map.",
+    ),
+    "crossover": Entry(
+        "advantages",
+        "find_crossover",
+        "The size of model at which one machine's advantage over another ends.",
+    ),
+    "export": Entry(
+        "exporting", "export_plan", "How an engine is started with the best plan, or with yours."
+    ),
     "sweep": Entry(
         "surveys",
         "sweep_spec",
@@ -86,6 +129,24 @@ COMMANDS: dict[str, Entry] = {
         "run_here",
         "Carry a plan out on processes of this machine, with random weights, and show what it took"
         " beside what it was priced at.",
+    ),
+    "ask": Entry(
+        "questions",
+        "ask",
+        "Ask a question again that --save of a command kept; options behind it take the place of"
+        " its own.",
+    ),
+    "fields": Entry(
+        "entries",
+        "fields",
+        "What can be asked for: objectives, limits and what is told besides, with units and"
+        " direction.",
+    ),
+    "show": Entry(
+        "entries",
+        "show",
+        "An entry of the catalogue with its figures, their sources and how sure they are: a model, a"
+        " machine, a cluster or a software stack.",
     ),
     "models": Entry("lists", "models", "The models of the catalogue."),
     "topologies": Entry("lists", "topologies", "The machines of the catalogue."),
@@ -115,18 +176,12 @@ COMMANDS: dict[str, Entry] = {
         "mcp",
         "Answer assistants over the Model Context Protocol, on standard input and output.",
     ),
-}
-EXAMPLES: dict[str, tuple[str, ...]] = {
-    "score": (
-        "planner score llama-3.1-70b hgx-h100 --weights fp8 --tensor 4 --pipeline 2",
-        'planner score --from "vllm serve Qwen/Qwen3-32B -tp 4" --machine hgx-h100 --batch 32',
-    ),
-    "size": (
-        "planner size llama-3.1-70b hgx-h100 hgx-h200 --rate 30 --limit tpot_p99_s=50ms --sure 0.8",
-        "planner size qwen3-8b hgx-h100 l4 --batch 64 --limit ttft_s=500ms",
+    "completion": Entry(
+        "completing",
+        "completion",
+        'Print what lets a shell complete names: eval "$(planner completion bash)".',
     ),
 }
-"""That the help of a command ends with."""
 
 
 @cache
@@ -139,18 +194,41 @@ def app_for(word: str) -> typer.Typer:
         pretty_exceptions_enable=False,
         no_args_is_help=True,
         help=HELP,
+        epilog=_epilog(TOP),
     )
+    app.callback()(_top)
     for name, entry in COMMANDS.items():
-        epilog = "\n\n".join(("Examples:", *EXAMPLES[name])) if name in EXAMPLES else None
+        epilog = _epilog(EXAMPLES[name])
         if name != word:
             app.command(name=name, help=entry.help, epilog=epilog)(_not_loaded)
             continue
         found = getattr(import_module(f"planner.cli.{entry.module}"), entry.function)
         if isinstance(found, typer.Typer):
-            app.add_typer(found, name=name)
+            app.add_typer(found, name=name, epilog=epilog)
         else:
             app.command(name=name, epilog=epilog)(found)
     return app
+
+
+def _epilog(examples: Sequence[str]) -> str:
+    # What stands in brackets would be taken for a colour.
+    return "\n\n".join(("Examples:", *examples)).replace("[", "\\[")
+
+
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        say(f"planner {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_tell_version, is_eager=True, help="Show it and end."),
+]
+
+
+def _top(version: Version = False) -> None:
+    """What stands before a command."""
 
 
 def _not_loaded() -> None:
@@ -171,9 +249,12 @@ def main() -> None:
     """Run the command; every fault is one sentence."""
     prepare()
     _stop_as_by_ctrl_c()
-    as_json = any(word in ("json", "--format=json") for word in sys.argv)
+    words = sys.argv[1:]
+    as_json = _wants_json(words)
     try:
-        _run()
+        words = _spelled_out(words)
+        as_json = _wants_json(words)
+        _run(words)
         if sys.stdout is not None:
             sys.stdout.flush()
     except InfeasibleError as error:
@@ -218,9 +299,34 @@ def _stop_as_by_ctrl_c() -> None:
         signal.signal(signal.SIGTERM, interrupted)
 
 
-def _run() -> None:
+def _wants_json(words: Sequence[str]) -> bool:
+    return any(word in ("json", "--format=json") for word in words)
+
+
+def _spelled_out(words: list[str]) -> list[str]:
+    """A question that is asked again in the words of its command; any other line as it is."""
+    if words[:1] != ["ask"]:
+        return words
+    from planner.cli.questions import words_of
+
+    return words_of(words)
+
+
+def _completed() -> str:
+    """The command of a line that a shell wants completed; empty: it wants none."""
+    from typer.completion import completion_init  # type: ignore[attr-defined]
+
+    completion_init()
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    return _named(line.split()[1:])
+
+
+def _run(words: list[str]) -> None:
+    named = _completed() if COMPLETE in os.environ else _named(words)
     try:
-        status = app_for(_named(sys.argv[1:]))(standalone_mode=False)
+        status = app_for(named)(
+            words, prog_name="planner", complete_var=COMPLETE, standalone_mode=False
+        )
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
     if status == INTERRUPTED:

@@ -1,31 +1,19 @@
-"""What commands say: answers on standard output, progress on standard error."""
+"""What commands say: answers on standard output."""
 
 import math
-import os
-import sys
 from typing import Any
 
 from planner.answers.results import Result
 from planner.answers.sizings import Sizing
-from planner.cli.streams import say, say_json
 from planner.errors import listed
 from planner.machines.accounts import SCOPE_WORDS, unlike_prices, unlike_scopes
 from planner.machines.prices import BASIS_WORDS
-from planner.planning.search import Progress
 from planner.pricing.loads import PERCENTILES
 from planner.report.plans import plan_line
 from planner.report.text import aligned, chosen_lines, question_lines, unvouched_line
 from planner.report.unused import idle_lines
 from planner.report.words import field_text, limit_text
 from planner.scoring.score import Score
-
-
-def answer(format: str, text: str, fields: Any) -> None:
-    """The answer on standard output, and nothing else there."""
-    if format == "json":
-        say_json(fields)
-    else:
-        say(text)
 
 
 def result_fields(result: Result) -> dict[str, Any]:
@@ -182,25 +170,3 @@ def _gap_text(result: Result) -> str:
     if result.status == "optimal":
         return "none, proved"
     return f"{100 * result.gap:.2g} %"
-
-
-class Meter:
-    """Progress on standard error, from the second second on, where somebody is watching."""
-
-    def __init__(self) -> None:
-        self.shown_s = 1.0
-
-    def __call__(self, progress: Progress) -> None:
-        if progress.elapsed_s < self.shown_s or not is_watched():
-            return
-        self.shown_s = progress.elapsed_s + 0.5
-        best = "no plan yet" if progress.objective is None else f"best {progress.objective:.4g}"
-        bound = "" if progress.bound is None else f", bound {progress.bound:.4g}"
-        boxes = f"{progress.boxes_done} done, {progress.boxes_open} open"
-        line = f"{progress.elapsed_s:5.0f} s  {best}{bound}  ({boxes}; Ctrl-C stops)"
-        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
-
-
-def is_watched() -> bool:
-    """Whether a terminal is there that can write over its own line."""
-    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")

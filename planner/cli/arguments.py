@@ -1,25 +1,33 @@
-"""Arguments and options of the commands, and what is made of them."""
+"""Arguments and options of the commands, and what is made of them.
+
+The help of a command needs options alone: what is made of them is imported where it is made, since
+models, machines and the solver take a second to load.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
 import typer
 
-from planner import catalogue
+import planner as pl
+from planner.cli import completing
 from planner.errors import InputError, listed, shortened, told
-from planner.machines.accounts import check_power_basis, with_economics, with_licence, with_price
-from planner.machines.engine import SPACES, Space
-from planner.machines.prices import Economics, check_basis
-from planner.machines.topology import PowerScope, Topology
-from planner.models.graph import ModelGraph
-from planner.planning.search import ENGINES, Engine
-from planner.units import parse_quantity
-from planner.workload import Speculation, Workload
 
-Format = Literal["table", "json"]
+if TYPE_CHECKING:
+    from planner.machines.engine import Space
+    from planner.machines.topology import PowerScope, Topology
+    from planner.models.graph import ModelGraph
+    from planner.planning.search import Engine
+    from planner.workload import Speculation, Workload
+
+Format = Literal["table", "json", "csv"]
+USUAL_BATCH = "8"
+"""Sequences in flight where nobody says how many, and more of them do not help."""
+MOST_CHIPS = 1_000_000
+"""The highest number by which a chip is named."""
 
 
 def one_of(name: str, given: str, *known: str) -> str:
@@ -34,10 +42,35 @@ def shape_of(given: str) -> str:
     return one_of("--format", given, "table", "json")
 
 
-def seconds(given: float | None) -> float | None:
-    """What --time-limit says."""
-    if given is not None and not given >= 0:
+def rows_shape_of(given: str) -> str:
+    """What --format says of an answer in rows."""
+    return one_of("--format", given, "table", "json", "csv")
+
+
+def figure(option: str, given: str | None, name: str) -> float | None:
+    """What an option says: a number in the unit that `name` tells, or one with its unit, such as
+    "30 ms" for a name that ends in `_s`. Bounds are those of whoever takes it."""
+    if given is None:
+        return None
+    try:
+        return float(given)
+    except ValueError:
+        from planner.units import parse_figure
+
+        return parse_figure(given, name, option)
+
+
+def seconds(given: str | None) -> float | None:
+    """What --time-limit says: '30', '2 min'."""
+    limit_s = figure("--time-limit", given, "time_limit_s")
+    if limit_s is not None and not limit_s >= 0:
         raise InputError(f"--time-limit must be a number of seconds of at least 0, not {given}")
+    return limit_s
+
+
+def checked_seconds(given: str | None) -> str | None:
+    """The same, refused while the command line is read."""
+    seconds(given)
     return given
 
 
@@ -45,27 +78,54 @@ def memory_bytes(given: str | None) -> float | None:
     """What --memory-limit says. [B]"""
     if given is None:
         return None
+    from planner.units import parse_quantity
+
     most = parse_quantity(given, "bytes", "--memory-limit")
     if not most > 0:
         raise InputError(f"--memory-limit must be above 0, such as 4GB, not {told(given)}")
     return most
 
 
-def space_of(given: str) -> Space:
+def space_of(given: str) -> "Space":
     """What --space says."""
-    return cast(Space, one_of("--space", given, *SPACES))
+    from planner.machines.engine import SPACES
+
+    return cast("Space", one_of("--space", given, *SPACES))
+
+
+def checked_space(given: str) -> str:
+    """The same, refused while the command line is read."""
+    return one_of("--space", given, "engine", "any")
 
 
 ModelName = Annotated[
-    str, typer.Argument(help="A name of the catalogue (see `planner models`), or a config.json.")
+    str,
+    typer.Argument(
+        help="A name of the catalogue (see `planner models`), or a config.json.",
+        autocompletion=completing.model_names,
+    ),
 ]
 TopologyName = Annotated[
-    str, typer.Argument(help="A name of the catalogue (see `planner topologies`), or a TOML file.")
+    str,
+    typer.Argument(
+        help="A name of the catalogue (see `planner topologies`), or a TOML file.",
+        autocompletion=completing.machine_names,
+    ),
 ]
 Weights = Annotated[
     str | None, typer.Option("--weights", help="Format of the weights; default: as published.")
 ]
 Kv = Annotated[str, typer.Option("--kv", help="Format of the KV cache.")]
+Sparsity = Annotated[
+    str | None,
+    typer.Option("--sparsity", help="Prune the layers: '2:4', or a share of zeros, '90 %'."),
+]
+Steps = Annotated[
+    int | None, typer.Option("--steps", help="Denoising steps; of a diffusion model, as the next.")
+]
+Height = Annotated[int | None, typer.Option("--height", help="Of a picture, in pixels.")]
+Width = Annotated[int | None, typer.Option("--width", help="Of a picture, in pixels.")]
+Frames = Annotated[int | None, typer.Option("--frames", help="Of a film.")]
 Dimensions = Annotated[
     list[str] | None,
     typer.Option(
@@ -75,18 +135,26 @@ Dimensions = Annotated[
 Batch = Annotated[
     str | None,
     typer.Option(
-        "--batch", help="Sequences in flight in the whole deployment, or 'max'; default: 8."
+        "--batch",
+        help="Sequences in flight in the whole deployment ('64', '1k'), or 'max', as many as are"
+        " best; default: 8, or max where what is asked for is better with more of them.",
     ),
 ]
 Rate = Annotated[
-    float | None,
-    typer.Option("--rate", help="Requests a second of all users, in place of a batch."),
+    str | None,
+    typer.Option(
+        "--rate", help="Requests a second of all users ('30', '1.5k/s'), in place of a batch."
+    ),
 ]
-Prompt = Annotated[int, typer.Option("--prompt", help="Prompt tokens of a request.")]
-Output = Annotated[int, typer.Option("--output", help="Output tokens of a request.")]
+Prompt = Annotated[
+    str, typer.Option("--prompt", help="Prompt tokens of a request: '1024', '128k', '128Ki'.")
+]
+Output = Annotated[str, typer.Option("--output", help="Output tokens of a request.")]
 Cached = Annotated[
-    float,
-    typer.Option("--cached-share", help="Of each prompt, what is in the cache already: 0 to 1."),
+    str,
+    typer.Option(
+        "--cached-share", help="Of each prompt, what is in the cache already: '0.4', '40 %'."
+    ),
 ]
 Arrivals = Annotated[
     str,
@@ -100,15 +168,24 @@ Chips = Annotated[
     int | None, typer.Option("--chips", help="How many chips; default: as the catalogue has them.")
 ]
 Stack = Annotated[
-    str | None, typer.Option("--software", help="Software stack; default: the machine's.")
+    str | None,
+    typer.Option(
+        "--software",
+        help="Software stack; default: the machine's.",
+        autocompletion=completing.software_names,
+    ),
 ]
 Usable = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         "--usable-memory",
-        help="Share of a chip's memory that the engine is started with, such as 0.95; default: as"
-        " the software says.",
+        help="Share of a chip's memory that the engine is started with, such as 0.95 or '95 %';"
+        " default: as the software says.",
     ),
+]
+Excluded = Annotated[
+    str | None,
+    typer.Option("--exclude", help="Chips that have failed or are taken: '3', '0,4-7'."),
 ]
 Scope = Annotated[
     str | None,
@@ -146,29 +223,40 @@ Licence = Annotated[
     typer.Option("--licence", help="Of software, for each chip bought or leased: '4500 USD/year'."),
 ]
 Lifetime = Annotated[
-    float | None, typer.Option("--lifetime-years", help="Of what is bought; default: 4.")
+    str | None,
+    typer.Option("--lifetime-years", help="Of what is bought: '5', '5 years'; default: 4."),
 ]
-PowerPrice = Annotated[float | None, typer.Option("--usd-per-kwh", help="Default: 0.10.")]
+PowerPrice = Annotated[
+    str | None, typer.Option("--usd-per-kwh", help="'0.08', '0.08 USD/kWh'; default: 0.10.")
+]
 Pue = Annotated[
     float | None,
     typer.Option("--pue", help="What a site draws over what its machines draw; default: 1.2."),
 ]
 Utilisation = Annotated[
-    float | None,
+    str | None,
     typer.Option(
-        "--utilisation", help="Share of all hours in which the machine serves; default: 1."
+        "--utilisation",
+        help="Share of all hours in which the machine serves: '0.6', '60 %'; default: 1.",
     ),
 ]
 Draft = Annotated[
     str | None,
-    typer.Option("--draft", help="Model that drafts tokens; 'lookup': none, as by n-grams."),
+    typer.Option(
+        "--draft",
+        help="Model that drafts tokens; 'lookup': none, as by n-grams.",
+        autocompletion=completing.model_names,
+    ),
 ]
 Drafted = Annotated[
     str, typer.Option("--speculative-tokens", help="Tokens drafted for each pass, or 'best'.")
 ]
 Acceptance = Annotated[
-    float | None,
-    typer.Option("--acceptance", help="Acceptance rate of drafted tokens; default: of the kind."),
+    str | None,
+    typer.Option(
+        "--acceptance",
+        help="Acceptance rate of drafted tokens: '0.7', '70 %'; default: of the kind.",
+    ),
 ]
 Kind = Annotated[
     str | None,
@@ -176,25 +264,37 @@ Kind = Annotated[
 ]
 Minimize = Annotated[
     str | None,
-    typer.Option("--minimize", help="Field of the score; default: tpot_s (diffusion: image_s)."),
+    typer.Option(
+        "--minimize",
+        help="Field of the score (see `planner fields`); default: tpot_s (diffusion: image_s).",
+        autocompletion=completing.field_names,
+    ),
 ]
-Maximize = Annotated[str | None, typer.Option("--maximize", help="Field of the score.")]
+Maximize = Annotated[
+    str | None,
+    typer.Option("--maximize", help="Field of the score.", autocompletion=completing.field_names),
+]
 Limit = Annotated[
     list[str] | None,
     typer.Option(
-        "--limit", help="Worst value of a field: tpot_s=20ms, or in SI units tpot_s=0.02."
+        "--limit",
+        help="Worst value of a field: tpot_s=20ms, or in SI units tpot_s=0.02.",
+        autocompletion=completing.limit_names,
     ),
 ]
 Sure = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         "--sure",
-        help="Keep each limit with this probability, such as 0.8, for all that prices may be off.",
+        help="Keep each limit with this probability, such as 0.8 or '80 %', for all that prices"
+        " may be off.",
     ),
 ]
 TimeLimit = Annotated[
-    float | None,
-    typer.Option("--time-limit", help="Seconds.", callback=seconds),
+    str | None,
+    typer.Option(
+        "--time-limit", help="Seconds, or '2 min'; default: none.", callback=checked_seconds
+    ),
 ]
 MemoryLimit = Annotated[
     str | None,
@@ -204,13 +304,16 @@ MemoryLimit = Annotated[
     ),
 ]
 Shape = Annotated[str, typer.Option("--format", help="table or json.", callback=shape_of)]
+RowsShape = Annotated[
+    str, typer.Option("--format", help="table, json or csv.", callback=rows_shape_of)
+]
 
 SpaceName = Annotated[
     str,
     typer.Option(
         "--space",
         help="engine: plans that the machine's software can be started with; any: all plans.",
-        callback=space_of,
+        callback=checked_space,
     ),
 ]
 EngineName = Annotated[
@@ -248,12 +351,16 @@ ProvedAgain = Annotated[
 DecodeMachine = Annotated[
     str | None,
     typer.Argument(
-        help="Machine of the decode pool; default: the chips of the first are shared out."
+        help="Machine of the decode pool; default: the chips of the first are shared out.",
+        autocompletion=completing.machine_names,
     ),
 ]
 ExpertMachine = Annotated[
     str,
-    typer.Argument(help="Machine of the feed-forward parts: a name of the catalogue, or a file."),
+    typer.Argument(
+        help="Machine of the feed-forward parts: a name of the catalogue, or a file.",
+        autocompletion=completing.machine_names,
+    ),
 ]
 ExpertChips = Annotated[
     int | None, typer.Option("--expert-chips", help="Chips of the second machine.")
@@ -267,7 +374,10 @@ DecodeChips = Annotated[
 ]
 ClusterName = Annotated[
     str,
-    typer.Argument(help="A cluster of the catalogue (see `planner clusters`), or a TOML file."),
+    typer.Argument(
+        help="A cluster of the catalogue (see `planner clusters`), or a TOML file.",
+        autocompletion=completing.cluster_names,
+    ),
 ]
 Unlike = Annotated[
     bool,
@@ -280,7 +390,12 @@ PlanFile = Annotated[
     Path | None,
     typer.Option("--plan", help="A plan in JSON, as `planner plan --out` writes it."),
 ]
-Machines = Annotated[list[str], typer.Argument(help="Machines, each as NAME or NAME:CHIPS.")]
+Machines = Annotated[
+    list[str],
+    typer.Argument(
+        help="Machines, each as NAME or NAME:CHIPS.", autocompletion=completing.machine_names
+    ),
+]
 Tensor = Annotated[int, typer.Option("--tensor", help="Tensor parallel degree.")]
 Pipeline = Annotated[int, typer.Option("--pipeline", help="Pipeline parallel degree.")]
 Expert = Annotated[int, typer.Option("--expert", help="Expert parallel degree.")]
@@ -300,7 +415,17 @@ class Formats:
 
     weights: Weights = None
     kv: Kv = "bf16"
+    sparsity: Sparsity = None
     dimension: Dimensions = None
+    steps: Steps = None
+    height: Height = None
+    width: Width = None
+    frames: Frames = None
+
+    def unserved(self) -> list[str]:
+        """Options that are given and that no engine knows."""
+        names = ("sparsity", "dimension", "steps", "height", "width", "frames")
+        return [f"--{name}" for name in names if getattr(self, name) is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,9 +434,26 @@ class Requests:
 
     batch: Batch = None
     rate: Rate = None
-    prompt: Prompt = 1024
-    output: Output = 256
-    cached_share: Cached = 0.0
+    prompt: Prompt = "1024"
+    output: Output = "256"
+    cached_share: Cached = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """How the machine is taken that is asked about."""
+
+    chips: Chips = None
+    software: Stack = None
+    usable_memory: Usable = None
+
+    def given(self, software: str | None = None) -> dict[str, Any]:
+        """As `asked_of` takes them; a stack that is not given is the other one."""
+        return {
+            "chips": self.chips,
+            "software": self.software or software,
+            "usable_memory": self.usable_memory,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +503,9 @@ class Counts:
 
     def bases(self) -> dict[str, Any]:
         """As the functions that plan take them."""
+        from planner.machines.accounts import check_power_basis
+        from planner.machines.prices import check_basis
+
         check_power_basis(self.power_basis, "--power-basis")
         check_basis(self.price_basis, "--price-basis")
         if self.price is not None and self.price_basis is not None:
@@ -374,13 +519,22 @@ class Counts:
             "price_basis": self.price_basis,
         }
 
-    def owned(self, topology: Topology) -> Topology:
-        """The machine with what its owner pays."""
-        assumed = {
-            name: value
-            for name in Economics.model_fields
-            if (value := getattr(self, name)) is not None
+    def economics(self) -> dict[str, float]:
+        """What owners pay, as far as it is given."""
+        stated = {
+            "lifetime_years": figure("--lifetime-years", self.lifetime_years, "years"),
+            "usd_per_kwh": figure("--usd-per-kwh", self.usd_per_kwh, "usd_per_kwh"),
+            "pue": self.pue,
+            "utilisation": figure("--utilisation", self.utilisation, "fraction"),
         }
+        return {name: value for name, value in stated.items() if value is not None}
+
+    def owned(self, topology: "Topology") -> "Topology":
+        """The machine with what its owner pays."""
+        from planner.machines.accounts import with_economics, with_licence, with_price
+        from planner.machines.prices import Economics
+
+        assumed = self.economics()
         if assumed:
             topology = with_economics(topology, Economics(**assumed))
         if self.price is not None:
@@ -407,21 +561,26 @@ class Goal:
 
     def bounds(self, counts: Counts) -> dict[str, Any]:
         """Those of them that hold whatever is made best."""
+        sure = figure("--sure", self.sure, "fraction")
         return {
             "limits": limits_of(self.limit or []),
-            **({} if self.sure is None else {"sure": self.sure}),
+            **({} if sure is None else {"sure": sure}),
             "time_limit_s": seconds(self.time_limit),
             "memory_limit_bytes": memory_bytes(self.memory_limit),
             **counts.bases(),
         }
 
+    def field(self, graph: "ModelGraph") -> str:
+        """What the best plan of a model is best in."""
+        return self.maximize or self.minimize or ("image_s" if graph.is_diffusion else "tpot_s")
+
 
 class Asked(NamedTuple):
     """What a command is asked of: a model, a machine, and what is to be served."""
 
-    graph: ModelGraph
-    topology: Topology
-    workload: Workload
+    graph: "ModelGraph"
+    topology: "Topology"
+    workload: "Workload"
 
 
 def asked_of(
@@ -433,55 +592,84 @@ def asked_of(
     arrivals: str = "steady",
     chips: int | None = None,
     software: str | None = None,
-    usable_memory: float | None = None,
+    usable_memory: str | None = None,
     drafts: Drafts | None = None,
     counts: Counts | None = None,
+    goal: Goal | None = None,
 ) -> Asked:
     """The nouns that a command line names."""
     graph = graph_of(model, formats)
-    machine = catalogue.load_topology(
-        topology, chips=chips, software=software, usable_memory=usable_memory
+    machine = pl.load_topology(
+        topology,
+        chips=chips,
+        software=software,
+        usable_memory=figure("--usable-memory", usable_memory, "fraction"),
     )
     if counts is not None:
         machine = counts.owned(machine)
-    workload = workload_of(requests, arrivals)
+    workload = workload_of(requests, arrivals, goal=goal)
     if drafts is not None:
         workload = workload.replace(speculation=speculation_of(drafts, formats))
     return Asked(graph, machine, workload)
 
 
-def graph_of(model: str, formats: Formats) -> ModelGraph:
-    """The model of --weights, --kv and --dimension."""
-    return catalogue.load_model(
+def graph_of(model: str, formats: Formats) -> "ModelGraph":
+    """The model of --weights, --kv, --sparsity, --dimension and what a diffusion model makes."""
+    return pl.load_model(
         model,
         weight_dtype=formats.weights,
         kv_dtype=formats.kv,
+        sparsity=None if formats.sparsity is None else formats.sparsity.replace(" ", ""),
         dimensions=dimensions_of(formats.dimension or []) or None,
+        height=formats.height,
+        width=formats.width,
+        frames=formats.frames,
+        steps=formats.steps,
     )
 
 
-def workload_of(requests: Requests, arrivals: str) -> Workload:
-    """The workload of --batch or --rate, --prompt, --output and --arrivals."""
-    batch, rate = requests.batch, requests.rate
+def gains_by_batch(goal: Goal | None) -> bool:
+    """Whether what is asked for is better the more is in flight: then a batch that nobody states
+    is left open, as any number of users would be a limit that nobody set."""
+    named = None if goal is None else goal.maximize or goal.minimize
+    if named is None:
+        return False
+    from planner.answers.question import FIELDS, SAMPLE_FIELDS
+
+    known = (FIELDS | SAMPLE_FIELDS).get(named)
+    return known is not None and known.end == "high"
+
+
+def is_open(requests: Requests, arrivals: str, goal: Goal | None = None) -> bool:
+    """Whether the number of sequences in flight is left open."""
+    if requests.batch is not None:
+        return requests.batch == "max"
+    return requests.rate is not None or arrivals == "poisson" or gains_by_batch(goal)
+
+
+def workload_of(requests: Requests, arrivals: str, *, goal: Goal | None = None) -> "Workload":
+    """The workload of --batch or --rate, --prompt, --output and --arrivals; where no batch is
+    given, that of the goal."""
+    batch, rate = requests.batch, figure("--rate", requests.rate, "requests_per_s")
     if rate is not None and batch is not None:
         raise InputError(
             "--batch and --rate are both given; under a rate the batch is an outcome, so give one"
             " or the other"
         )
-    is_open = batch == "max" or rate is not None or (batch is None and arrivals == "poisson")
+    left_open = is_open(requests, arrivals, goal)
     given: dict[str, Any] = {
-        "batch_size": None if is_open else whole("--batch", batch or "8"),
-        "prompt_tokens": requests.prompt,
-        "output_tokens": requests.output,
-        "cached_prompt_share": requests.cached_share,
+        "batch_size": None if left_open else whole("--batch", batch or USUAL_BATCH, "sequences"),
+        "prompt_tokens": whole("--prompt", requests.prompt, "tokens"),
+        "output_tokens": whole("--output", requests.output, "tokens"),
+        "cached_prompt_share": figure("--cached-share", requests.cached_share, "fraction"),
         "arrivals": arrivals,
     }
     if rate is not None:
         given["requests_per_s"] = rate
-    return Workload.from_fields(given)
+    return pl.Workload.from_fields(given)
 
 
-def speculation_of(drafts: Drafts, formats: Formats) -> Speculation | None:
+def speculation_of(drafts: Drafts, formats: Formats) -> "Speculation | None":
     """How tokens are drafted; the draft model has the formats of the other."""
     if drafts.draft is None:
         if drafts != Drafts():
@@ -490,16 +678,16 @@ def speculation_of(drafts: Drafts, formats: Formats) -> Speculation | None:
                 " --draft lookup"
             )
         return None
-    # Open axes are those of the model; a draft has none.
-    closed = replace(formats, dimension=None)
+    # Open axes and what is pruned are the model's; a draft has neither.
+    closed = replace(formats, dimension=None, sparsity=None)
     draft = None if drafts.draft == "lookup" else graph_of(drafts.draft, closed)
     tokens = drafts.speculative_tokens
-    return Speculation.from_fields(
+    return pl.Speculation.from_fields(
         {
             "draft": draft,
             "tokens": None if tokens == "best" else whole("--speculative-tokens", tokens),
             "kind": drafts.draft_kind,
-            "acceptance_rate": drafts.acceptance,
+            "acceptance_rate": figure("--acceptance", drafts.acceptance, "fraction"),
         }
     )
 
@@ -530,12 +718,33 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def whole(name: str, text: str) -> int:
-    """A whole number."""
+def whole(name: str, text: str, counted: str = "") -> int:
+    """A whole number: '64', '128k' (128,000), '128Ki' (131,072), with what is `counted` behind it
+    or not."""
     try:
         return int(text)
     except ValueError:
-        raise InputError(f"{name} must be a whole number, not {shortened(text)!r}") from None
+        from planner.units import parse_count
+
+        return parse_count(text, counted, name)
+
+
+def chips_of(option: str, text: str | None) -> tuple[int, ...]:
+    """Chips by number, as '3' or '0,4-7' names them."""
+    found: list[int] = []
+    for part in (text or "").split(",") if text is not None else ():
+        first, is_range, last = part.strip().partition("-")
+        try:
+            low = int(first)
+            high = int(last) if is_range else low
+        except ValueError:
+            low, high = 1, 0
+        if not 0 <= low <= high < MOST_CHIPS:
+            raise InputError(
+                f"{option} names chips by number, such as '3' or '0,4-7', not {shortened(text)!r}"
+            )
+        found += range(low, high + 1)
+    return tuple(found)
 
 
 def limits_of(entries: list[str]) -> dict[str, str]:
@@ -564,13 +773,15 @@ def dimensions_of(entries: list[str]) -> dict[str, int]:
     return dimensions
 
 
-def engine_of(given: str) -> Engine:
+def engine_of(given: str) -> "Engine":
     """What --solver says."""
-    return cast(Engine, one_of("--solver", given, *ENGINES))
+    from planner.planning.search import ENGINES
+
+    return cast("Engine", one_of("--solver", given, *ENGINES))
 
 
-def scope_of(given: str | None) -> PowerScope | None:
+def scope_of(given: str | None) -> "PowerScope | None":
     """What --power-scope says."""
     if given is None:
         return None
-    return cast(PowerScope, one_of("--power-scope", given, "chip", "system", "facility"))
+    return cast("PowerScope", one_of("--power-scope", given, "chip", "system", "facility"))

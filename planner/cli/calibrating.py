@@ -17,9 +17,8 @@ from planner.calibration.measurements import (
 )
 from planner.calibration.scaling import Scaled, calibrated_toml, fit_or_scale
 from planner.calibration.validation import Refused, cases_of
-from planner.cli.answers import answer
 from planner.cli.files import OutFile, check_outputs, write_all
-from planner.cli.streams import complain
+from planner.cli.streams import answer, complain
 from planner.errors import InputError, listed
 from planner.launches.launch import Launch
 from planner.readers.benchmarks.recognition import read_benchmarks

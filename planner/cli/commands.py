@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner.cli.answers import Meter, answer, result_fields
+import planner as pl
 from planner.cli.arguments import (
     Arrivals,
     Asked,
@@ -14,6 +14,7 @@ from planner.cli.arguments import (
     Counts,
     Degrees,
     Drafts,
+    Excluded,
     Formats,
     Maximize,
     Minimize,
@@ -25,34 +26,24 @@ from planner.cli.arguments import (
     TimeLimit,
     Usable,
     asked_of,
-    grouped,
+    chips_of,
     seconds,
     space_of,
     speculation_of,
     workload_of,
 )
+from planner.cli.progress import Meter
+from planner.cli.questions import Unsaid, question
+from planner.cli.streams import answer
 from planner.errors import InputError
-from planner.launches.commands import read_command
-from planner.launches.launch import Reading
-from planner.launches.scoring import CommandScore, score_command
-from planner.machines.engine import Space
-from planner.machines.software import Software
-from planner.plan import Plan
-from planner.pricing.engines import in_flight
-from planner.readers.plan_file import read_plan
-from planner.report.plans import space_line, versioned
-from planner.report.text import (
-    assumption_lines,
-    plan_section,
-    question_lines,
-    score_lines,
-    unvouched_lines,
-)
-from planner.report.words import seat_lines
-from planner.scoring.checking import check_plan
-from planner.scoring.plans import score_plan
-from planner.space.degrees import uniform_plan
-from planner.workload import Workload
+
+if TYPE_CHECKING:
+    from planner.launches.launch import Reading
+    from planner.launches.scoring import CommandScore
+    from planner.machines.engine import Space
+    from planner.machines.software import Software
+    from planner.plan import Plan
+    from planner.workload import Workload
 
 MaybeModel = Annotated[
     str | None,
@@ -116,11 +107,12 @@ class OfCommand:
                 )
 
 
-@grouped
+@question
 def score(
     model: MaybeModel = None,
     topology: MaybeTopology = None,
     *,
+    context: typer.Context,
     of: OfCommand,
     plan: PlanFile = None,
     degrees: Degrees,
@@ -130,6 +122,7 @@ def score(
     chips: Chips = None,
     software: Stack = None,
     usable_memory: Usable = None,
+    exclude: Excluded = None,
     drafts: Drafts,
     space: SpaceName = "engine",
     counts: Counts,
@@ -137,13 +130,15 @@ def score(
 ) -> None:
     """Price a plan: one from a file, the uniform plan of given degrees, or what a command starts
     (--from); and say why the machine's software cannot be started with it, where that is so."""
+    taken = Unsaid(context)
     if of.command is not None:
-        _refuse_with_command(model, topology, plan, degrees, usable_memory)
+        _refuse_with_command(model, topology, plan, degrees, usable_memory or exclude)
         workload = workload_of(requests, arrivals)
         if drafts != Drafts():
             workload = workload.replace(speculation=speculation_of(drafts, formats))
         found = _scored(of, formats, workload, counts, chips=chips, software=software)
-        answer(format, str(found), command_fields(found))
+        told = taken.add(str(found), command_fields(found), requests, None, found.graph)
+        answer(format, *told)
         return
     if model is None or topology is None:
         raise InputError("score needs a MODEL and a TOPOLOGY, or --from COMMAND --machine NAME")
@@ -160,17 +155,30 @@ def score(
         drafts=drafts,
         counts=counts,
     )
+    gone = chips_of("--exclude", exclude)
     scored = _scored_plan(asked, plan, degrees)
-    answer(format, *_priced(scored, asked, counts, space_of(space)))
+    told = _priced(scored, asked, counts, space_of(space), gone)
+    answer(format, *taken.add(*told, requests, None, asked.graph))
 
 
-def _priced(plan: Plan, asked: Asked, counts: Counts, space: Space) -> tuple[str, dict[str, Any]]:
+def _priced(
+    plan: "Plan", asked: Asked, counts: Counts, space: "Space", exclude: tuple[int, ...]
+) -> tuple[str, dict[str, Any]]:
     """What there is to say of a plan, as text and as fields."""
-    price = score_plan(plan, *asked, **counts.bases())
+    from planner.report.text import (
+        assumption_lines,
+        plan_section,
+        question_lines,
+        score_lines,
+        unvouched_lines,
+    )
+    from planner.report.words import seat_lines
+
+    price = pl.score_plan(plan, *asked, **counts.bases(), exclude=exclude)
     software = asked.topology.software
     faults = []
     if space == "engine" and software.engine.is_known:
-        faults = [broken.message for broken in check_plan(plan, *asked)]
+        faults = [broken.message for broken in pl.check_plan(plan, *asked, exclude=exclude)]
     lines = [*question_lines(*asked), *seat_lines(price), "", *plan_section(plan)]
     lines += _startable_lines(software, faults, space)
     lines += ["", *score_lines(price), "", "assumptions"]
@@ -184,8 +192,10 @@ def _priced(plan: Plan, asked: Asked, counts: Counts, space: Space) -> tuple[str
     return "\n".join(lines), fields
 
 
-def _scored_plan(asked: Asked, plan: Path | None, degrees: Degrees) -> Plan:
+def _scored_plan(asked: Asked, plan: Path | None, degrees: Degrees) -> "Plan":
     """The plan of a file, or the uniform plan of degrees."""
+    from planner.readers.plan_file import read_plan
+
     if plan is not None:
         if degrees != Degrees():
             raise InputError(
@@ -193,7 +203,9 @@ def _scored_plan(asked: Asked, plan: Path | None, degrees: Degrees) -> Plan:
                 " so give one or the other"
             )
         return read_plan(plan)
-    made = uniform_plan(asked.graph, asked.topology, **degrees.given())
+    from planner.pricing.engines import in_flight
+
+    made = pl.uniform_plan(asked.graph, asked.topology, **degrees.given())
     batch = asked.workload.batch_size
     if degrees.micro_batches is None and batch is not None:
         # Where an engine keeps each sequence by itself, only now is it known how many there are.
@@ -203,8 +215,10 @@ def _scored_plan(asked: Asked, plan: Path | None, degrees: Degrees) -> Plan:
     return made
 
 
-def _startable_lines(software: Software, faults: list[str], space: Space) -> list[str]:
+def _startable_lines(software: "Software", faults: list[str], space: "Space") -> list[str]:
     """Whether the software can be started with a plan."""
+    from planner.report.plans import space_line, versioned
+
     if space == "any":
         return []
     if not software.engine.is_known:
@@ -216,12 +230,12 @@ def _startable_lines(software: Software, faults: list[str], space: Space) -> lis
 
 
 def _scored(
-    of: OfCommand, formats: Formats, workload: Workload, counts: Counts, **machine: Any
-) -> CommandScore:
+    of: OfCommand, formats: Formats, workload: "Workload", counts: Counts, **machine: Any
+) -> "CommandScore":
     """The price of a command."""
     if of.command is None or of.machine is None:
         raise InputError("--from needs a machine; say which with --machine NAME")
-    return score_command(
+    return pl.score_command(
         _reading(of.command, formats),
         of.machine,
         workload,
@@ -242,7 +256,7 @@ def _refuse_with_command(
     topology: str | None,
     plan: Path | None,
     degrees: Degrees,
-    usable_memory: float | None,
+    of_machine: str | None,
 ) -> None:
     """A command has its own model, degrees and memory."""
     if model is not None or topology is not None:
@@ -252,16 +266,21 @@ def _refuse_with_command(
         )
     if plan is not None or degrees != Degrees():
         raise InputError("--from has its own degrees; leave --plan and degrees out")
-    if usable_memory is not None:
-        raise InputError("--from has its own share of the memory; leave --usable-memory out")
+    if of_machine is not None:
+        raise InputError(
+            "--from has its own share of the memory and its own chips; leave --usable-memory and"
+            " --exclude out"
+        )
 
 
-def _reading(command: str, formats: Formats) -> Reading:
+def _reading(command: str, formats: Formats) -> "Reading":
     """With the formats that are asked for in place of the command's."""
-    reading = read_command(command)
+    reading = pl.read_command(command)
     launch = reading.launch
-    if formats.dimension:
-        raise InputError("--dimension is of an ONNX file, which no engine serves; leave it out")
+    if formats.unserved():
+        raise InputError(
+            f"{formats.unserved()[0]} is of models that no engine of --from serves; leave it out"
+        )
     if formats.weights is not None:
         launch = launch.replace(weight_format=formats.weights)
     if formats.kv != Formats().kv:
@@ -269,8 +288,10 @@ def _reading(command: str, formats: Formats) -> Reading:
     return reading.replace(launch=launch)
 
 
-def command_fields(found: CommandScore) -> dict[str, Any]:
+def command_fields(found: "CommandScore") -> dict[str, Any]:
     """What there is to say, without the inputs, which the caller has."""
+    from planner.cli.answers import result_fields
+
     told = found.model_dump(
         mode="json",
         include={"reading", "plan", "score", "faults", "remarks", "field", "unsearched"},

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner.answers.results import Disaggregation, Result
 from planner.cli.files import OutFile, check_folder, write_all, write_folder
 from planner.errors import InputError
-from planner.machines.topology import Topology
-from planner.models.graph import ModelGraph
 
 if TYPE_CHECKING:
+    from planner.answers.results import Disaggregation, Result
     from planner.export.exports import Export
+    from planner.machines.topology import Topology
+    from planner.models.graph import ModelGraph
 
 Exported = Annotated[
     str | None,
@@ -85,7 +85,7 @@ class Handing:
         )
         check_folder(self.export_to, "--export-to")
 
-    def check_machine(self, graph: ModelGraph, topology: Topology) -> None:
+    def check_machine(self, graph: "ModelGraph", topology: "Topology") -> None:
         """Refuse before the work what the engine does not run, or runs on no such chip."""
         if self.export is None:
             return
@@ -114,7 +114,7 @@ class Handing:
             ("--manifest", self.manifest),
         ]
 
-    def made(self, result: Result | Disaggregation) -> "Export | None":
+    def made(self, result: "Result | Disaggregation") -> "Export | None":
         """The export; None: none was asked for."""
         if self.export is None:
             return None

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-from planner import catalogue
-from planner.cli.answers import answer
 from planner.cli.arguments import Shape
-from planner.machines.topology import described
-from planner.report.text import aligned
-from planner.units import spoken
+from planner.cli.streams import answer
 
 
 def models(format: Shape = "table") -> None:
     """The models of the catalogue."""
+    from planner import catalogue
+    from planner.units import spoken
+
     graphs = [catalogue.load_model(name) for name in catalogue.model_names()]
     rows = [
         {
@@ -30,6 +29,10 @@ def models(format: Shape = "table") -> None:
 
 def topologies(format: Shape = "table") -> None:
     """The machines of the catalogue."""
+    from planner import catalogue
+    from planner.machines.topology import described
+    from planner.units import spoken
+
     machines = [catalogue.load_topology(name) for name in catalogue.topology_names()]
     rows = [
         {
@@ -49,6 +52,8 @@ def topologies(format: Shape = "table") -> None:
 
 def clusters(format: Shape = "table") -> None:
     """The clusters of the catalogue."""
+    from planner import catalogue
+
     known = [catalogue.load_cluster(name) for name in catalogue.cluster_names()]
     rows = [
         {
@@ -63,5 +68,7 @@ def clusters(format: Shape = "table") -> None:
 
 def _list(format: str, rows: Sequence[Mapping[str, str]]) -> None:
     """The rows as a table, or as they are."""
+    from planner.report.text import aligned
+
     lines = [tuple(rows[0]), *(tuple(row.values()) for row in rows)]
     answer(format, "\n".join(aligned(lines)), rows)

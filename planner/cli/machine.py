@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from planner.cli.answers import answer
 from planner.cli.arguments import Shape
 from planner.cli.files import check_writable, write_whole
 from planner.cli.running import cores
+from planner.cli.streams import answer
 from planner.detection.describing import Asked, Described, described
 from planner.detection.measuring import (
     REPEATS,

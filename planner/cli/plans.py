@@ -4,18 +4,14 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from planner import catalogue
-from planner.answers.certificates import Certificate, Verdict
-from planner.answers.results import ClusterResult, Disaggregation, Pairing, Result
-from planner.cli.answers import Meter, answer, comparison, result_fields, sizing_fields
+import planner as pl
 from planner.cli.arguments import (
     Arrivals,
     Asked,
-    Batch,
     CertificateFile,
     CertificateOut,
     Chips,
@@ -25,6 +21,7 @@ from planner.cli.arguments import (
     DecodeMachine,
     Drafts,
     EngineName,
+    Excluded,
     ExpertChips,
     ExpertMachine,
     Formats,
@@ -34,9 +31,7 @@ from planner.cli.arguments import (
     Machines,
     MemoryLimit,
     ModelName,
-    Output,
     PlanOut,
-    Prompt,
     ProvedAgain,
     Requests,
     Seed,
@@ -51,32 +46,31 @@ from planner.cli.arguments import (
     Usable,
     Why,
     asked_of,
+    chips_of,
     engine_of,
+    figure,
     graph_of,
-    grouped,
     memory_bytes,
     seconds,
     space_of,
+    speculation_of,
     whole,
     workload_of,
 )
 from planner.cli.exports import Handing, with_export
 from planner.cli.files import OutFile, check_outputs, check_writable, write_whole
+from planner.cli.progress import Meter, at_work
+from planner.cli.questions import Unsaid, question
+from planner.cli.streams import answer
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
-from planner.machines.accounts import alike
-from planner.machines.cluster import Cluster
-from planner.machines.topology import Topology
-from planner.planning.certificates import verify as check_certificate
-from planner.planning.clusters import partition_cluster
-from planner.planning.disaggregation import disaggregate
-from planner.planning.fleets import partition_fleet
-from planner.planning.pairing import disaggregate_attention
-from planner.planning.partitioning import partition
-from planner.planning.sizing import extents_of, size_machines
-from planner.readers.files import read_text
-from planner.report.misses import quick_misses
-from planner.scoring.disaggregated import Link
-from planner.units import parse_quantity
+
+if TYPE_CHECKING:
+    from planner.answers.certificates import Verdict
+    from planner.answers.results import ClusterResult, Disaggregation, Pairing, Result
+    from planner.machines.cluster import Cluster
+    from planner.machines.topology import Topology
+    from planner.planning.sizing import Extent
+    from planner.scoring.disaggregated import Link
 
 NO_TIME = 4
 NOT_THE_CATALOGUES = 5
@@ -84,17 +78,19 @@ NOT_CONFIRMED = 6
 """Exit statuses of `verify` beside 0."""
 
 
-@grouped
+@question
 def plan(
     model: ModelName,
     topology: TopologyName,
     *,
+    context: typer.Context,
     formats: Formats,
     requests: Requests,
     arrivals: Arrivals = "steady",
     chips: Chips = None,
     software: Stack = None,
     usable_memory: Usable = None,
+    exclude: Excluded = None,
     drafts: Drafts,
     goal: Goal,
     engine: EngineName = "auto",
@@ -121,19 +117,29 @@ def plan(
         usable_memory=usable_memory,
         drafts=drafts,
         counts=counts,
+        goal=goal,
     )
     _check(asked, handing, out, certificate)
-    result = partition(
+    result = pl.partition(
         *asked,
         **goal.options(counts),
         progress=Meter(),
         solver=engine_of(engine),
         seed=seed,
+        exclude=chips_of("--exclude", exclude),
         sequence_parallel=sequence_parallel,
         space=space_of(space),
     )
     export = handing.made(result)
     handing.write(export, _outputs(result, out, certificate))
+    told = _told(result, why, goal)
+    told = Unsaid(context).add(*told, requests, goal, asked.graph)
+    answer(format, *with_export(handing, export, *told))
+
+
+def _told(result: "Result", why: bool, goal: Goal) -> tuple[str, dict[str, Any]]:
+    """A result as text and as fields, with its reasons where they are asked for."""
+    from planner.cli.answers import result_fields
 
     text = str(result)
     fields = result_fields(result) | _miss_fields(result)
@@ -141,7 +147,7 @@ def plan(
         reasons = result.why(time_limit_s=seconds(goal.time_limit))
         text = f"{text}\n\n{reasons}"
         fields["why"] = reasons.model_dump(mode="json")
-    answer(format, *with_export(handing, export, text, fields))
+    return text, fields
 
 
 def _check(asked: Asked, handing: Handing, out: Path | None, certificate: Path | None) -> None:
@@ -150,7 +156,7 @@ def _check(asked: Asked, handing: Handing, out: Path | None, certificate: Path |
     handing.check_machine(asked.graph, asked.topology)
 
 
-def _outputs(result: Result, out: Path | None, certificate: Path | None) -> list[OutFile]:
+def _outputs(result: "Result", out: Path | None, certificate: Path | None) -> list[OutFile]:
     """The plan and its certificate, as far as they are wanted."""
     outputs = []
     if out is not None:
@@ -160,26 +166,30 @@ def _outputs(result: Result, out: Path | None, certificate: Path | None) -> list
     return outputs
 
 
-def _miss_fields(result: Result) -> dict[str, Any]:
+def _miss_fields(result: "Result") -> dict[str, Any]:
     """The near misses that the text tells too, without their scores."""
     if not result.limits:
         return {}
+    from planner.report.misses import quick_misses
+
     misses = result.kept(quick_misses)
     return {"near_misses": [one.model_dump(mode="json", exclude={"score"}) for one in misses]}
 
 
-@grouped
+@question
 def disaggregate_pools(
     model: ModelName,
     prefill: TopologyName,
     decode: DecodeMachine = None,
     *,
+    context: typer.Context,
     link: LinkBandwidth = "",
     link_latency: LinkLatency = "0 s",
     formats: Formats,
     requests: Requests,
     chips: Chips = None,
     decode_chips: DecodeChips = None,
+    software: Stack = None,
     goal: Goal,
     space: SpaceName = "engine",
     counts: Counts,
@@ -188,24 +198,23 @@ def disaggregate_pools(
 ) -> None:
     """Find the best prefill pool and decode pool, and prove them."""
     handing.check()
-    asked = asked_of(model, prefill, formats, requests, chips=chips, counts=counts)
+    stack = software or handing.software
+    of_first: dict[str, Any] = {"chips": chips, "software": stack, "counts": counts, "goal": goal}
+    asked = asked_of(model, prefill, formats, requests, **of_first)
     other = None
     if decode is not None:
-        other = counts.owned(catalogue.load_topology(decode, chips=decode_chips))
+        other = counts.owned(pl.load_topology(decode, chips=decode_chips, software=stack))
     if other is None and decode_chips is not None:
         raise InputError(
             "--decode-chips needs a second machine; without one the pools share out the chips of"
             " the first"
         )
-    result = disaggregate(
-        asked.graph,
-        asked.workload,
-        prefill=asked.topology,
-        decode=other,
-        link=_link(link, link_latency),
-        space=space_of(space),
-        **_priced_options(goal, counts),
-    )
+    options: dict[str, Any] = {"link": _link(link, link_latency), "space": space_of(space)}
+    options |= _priced_options(goal, counts)
+    with at_work("planning both pools"):
+        result = pl.disaggregate(
+            asked.graph, asked.workload, prefill=asked.topology, decode=other, **options
+        )
     machines = {
         "prefill_topology": result.prefill_topology,
         "decode_topology": result.decode_topology,
@@ -213,7 +222,8 @@ def disaggregate_pools(
     fields = _fields_of_two(result, machines)
     export = handing.made(result)
     handing.write(export)
-    answer(format, *with_export(handing, export, str(result), fields))
+    told = Unsaid(context).add(str(result), fields, requests, goal, asked.graph)
+    answer(format, *with_export(handing, export, *told))
 
 
 def _priced_options(goal: Goal, counts: Counts) -> dict[str, Any]:
@@ -223,49 +233,62 @@ def _priced_options(goal: Goal, counts: Counts) -> dict[str, Any]:
     return goal.options(counts)
 
 
-def _link(bandwidth: str, latency: str) -> Link:
-    return Link(
+def _link(bandwidth: str, latency: str) -> "Link":
+    from planner.units import parse_quantity
+
+    return pl.Link(
         bandwidth_bytes_per_s=parse_quantity(bandwidth, "bytes per second", "--link"),
         latency_s=parse_quantity(latency, "seconds", "--link-latency"),
     )
 
 
-@grouped
+@question
 def pair_machines(
     model: ModelName,
     attention: TopologyName,
     experts: ExpertMachine,
     *,
+    context: typer.Context,
     link: LinkBandwidth = "",
     link_latency: LinkLatency = "0 s",
     formats: Formats,
     requests: Requests,
     chips: Chips = None,
     expert_chips: ExpertChips = None,
+    software: Stack = None,
     goal: Goal,
     counts: Counts,
     format: Shape = "table",
 ) -> None:
     """Find the best plan with attention on one machine and feed-forward parts (experts) on
     another, and prove it; decode alone."""
-    asked = asked_of(model, attention, formats, requests, chips=chips, counts=counts)
-    result = disaggregate_attention(
-        asked.graph,
-        asked.workload.replace(phase="decode"),
-        attention=asked.topology,
-        experts=counts.owned(catalogue.load_topology(experts, chips=expert_chips)),
-        link=_link(link, link_latency),
-        **_priced_options(goal, counts),
-    )
+    of_first: dict[str, Any] = {
+        "chips": chips,
+        "software": software,
+        "counts": counts,
+        "goal": goal,
+    }
+    asked = asked_of(model, attention, formats, requests, **of_first)
+    options = {"link": _link(link, link_latency), **_priced_options(goal, counts)}
+    other = counts.owned(pl.load_topology(experts, chips=expert_chips, software=software))
+    with at_work("planning both machines"):
+        result = pl.disaggregate_attention(
+            asked.graph,
+            asked.workload.replace(phase="decode"),
+            attention=asked.topology,
+            experts=other,
+            **options,
+        )
     machines = {
         "attention_topology": result.attention_topology,
         "experts_topology": result.experts_topology,
     }
-    answer(format, str(result), _fields_of_two(result, machines))
+    fields = _fields_of_two(result, machines)
+    answer(format, *Unsaid(context).add(str(result), fields, requests, goal, asked.graph))
 
 
 def _fields_of_two(
-    result: Disaggregation | Pairing, machines: Mapping[str, Topology]
+    result: "Disaggregation | Pairing", machines: "Mapping[str, Topology]"
 ) -> dict[str, Any]:
     """An answer of two machines, with the model and these by name."""
     fields = result.model_dump(mode="json", exclude={"graph", *machines})
@@ -273,52 +296,66 @@ def _fields_of_two(
     return {**fields, "model": result.graph.name, **named}
 
 
-@grouped
+@question
 def plan_cluster(
     model: ModelName,
     cluster: ClusterName,
     *,
+    context: typer.Context,
     unlike: Unlike = False,
     formats: Formats,
-    batch: Batch = None,
-    prompt: Prompt = 1024,
-    output: Output = 256,
+    requests: Requests,
+    arrivals: Arrivals = "steady",
+    software: Stack = None,
     goal: Goal,
     space: SpaceName = "engine",
     counts: Counts,
+    out: PlanOut = None,
     format: Shape = "table",
 ) -> None:
     """Find the best plan on pools of unlike chips, and prove it."""
-    graph = graph_of(model, formats)
-    pools = _owned(catalogue.load_cluster(cluster), counts)
-    chosen_from = {"space": space_of(space)}
+    check_writable(out)
     if unlike and (goal.minimize is not None or goal.maximize not in (None, "tokens_per_s")):
         raise InputError(
             "--unlike plans for the most tokens a second; leave --minimize and --maximize out, and"
             " give --limit"
         )
-    together = batch or ("max" if unlike else None)
-    workload = workload_of(Requests(together, None, prompt, output), "steady")
+    if unlike and out is not None:
+        raise InputError("--unlike finds several plans; take --format json in place of --out")
+    aim = replace(goal, maximize="tokens_per_s") if unlike else goal
+    graph = graph_of(model, formats)
+    pools = _owned(pl.load_cluster(cluster), counts, software)
+    workload = workload_of(requests, arrivals, goal=aim)
+    options = aim.bounds(counts) if unlike else aim.options(counts)
+    options |= {"space": space_of(space), "progress": Meter()}
     found: Any
     if unlike:
-        bounds = goal.bounds(counts) | chosen_from
-        found = partition_fleet(graph, pools, workload, **bounds, progress=Meter())
+        found = pl.partition_fleet(graph, pools, workload, **options)
         fields = found.model_dump(mode="json", exclude={"graph", "cluster", "deployments"})
         fields["deployments"] = [_pooled_fields(one) for one in found.deployments]
     else:
-        options = goal.options(counts) | chosen_from
-        found = partition_cluster(graph, pools, workload, **options, progress=Meter())
+        found = pl.partition_cluster(graph, pools, workload, **options)
         fields = _pooled_fields(found)
-    answer(format, str(found), fields | {"model": graph.name, "cluster": pools.name})
+        if out is not None:
+            write_whole(out, found.plan.to_json())
+    fields |= {"model": graph.name, "cluster": pools.name}
+    answer(format, *Unsaid(context).add(str(found), fields, requests, aim, graph))
 
 
-def _owned(cluster: Cluster, counts: Counts) -> Cluster:
-    """The cluster with what its owner pays."""
-    pools = (pool.replace(topology=counts.owned(pool.topology)) for pool in cluster.pools)
+def _owned(cluster: "Cluster", counts: Counts, software: str | None) -> "Cluster":
+    """The cluster with what its owner pays, and all of it with the software that is asked for."""
+    from planner.catalogue import load_software
+
+    pools = []
+    for pool in cluster.pools:
+        machine = counts.owned(pool.topology)
+        if software is not None:
+            machine = machine.replace(software=load_software(software))
+        pools.append(pool.replace(topology=machine))
     return cluster.replace(pools=tuple(pools))
 
 
-def _pooled_fields(result: ClusterResult) -> dict[str, Any]:
+def _pooled_fields(result: "ClusterResult") -> dict[str, Any]:
     pools = [
         {"name": pool.name, "topology": pool.topology.name, "chips": pool.free_chips}
         for pool in result.cluster.pools
@@ -332,35 +369,38 @@ def _fields_of(options: dict[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in aims if name)
 
 
-@grouped
+@question
 def compare(
     model: ModelName,
     topologies: Machines,
     *,
+    context: typer.Context,
     formats: Formats,
     requests: Requests,
     arrivals: Arrivals = "steady",
+    software: Stack = None,
+    usable_memory: Usable = None,
+    drafts: Drafts,
     goal: Goal,
     space: SpaceName = "engine",
     counts: Counts,
     format: Shape = "table",
 ) -> None:
     """The best plan of one model on several machines, side by side."""
+    from planner.cli.answers import comparison, result_fields
+
     options = goal.options(counts) | {"space": space_of(space)}
-    machines = []
-    for entry in topologies:
-        name, _, count = entry.partition(":")
-        chips = whole("chips", count) if count else None
-        machines.append(counts.owned(catalogue.load_topology(name, chips=chips)))
-    machines = list(alike(machines, must=_fields_of(options), **counts.bases()))
+    machines = [counts.owned(_counted(one, software, usable_memory)) for one in topologies]
+    machines = _alike(machines, options, counts)
     graph = graph_of(model, formats)
-    workload = workload_of(requests, arrivals)
+    workload = workload_of(requests, arrivals, goal=goal)
+    workload = workload.replace(speculation=speculation_of(drafts, formats))
     results: list[Result] = []
     refusals: list[tuple[str, str]] = []
     unproved: NoPlanFoundError | None = None
     for entry, machine in zip(topologies, machines, strict=True):
         try:
-            results.append(partition(graph, machine, workload, **options, progress=Meter()))
+            results.append(pl.partition(graph, machine, workload, **options, progress=Meter()))
         except InfeasibleError as error:
             refusals.append((entry, str(error)))
         except NoPlanFoundError as error:
@@ -375,17 +415,39 @@ def compare(
             capacity=0,
         )
     fields = {"results": [result_fields(result) for result in results], "refused": dict(refusals)}
-    answer(format, comparison(results, refusals), fields)
+    told = comparison(results, refusals)
+    answer(format, *Unsaid(context).add(told, fields, requests, goal, graph))
 
 
-@grouped
+def _counted(entry: str, software: str | None, usable_memory: str | None) -> "Topology":
+    """A machine as NAME or NAME:CHIPS."""
+    name, _, count = entry.partition(":")
+    return pl.load_topology(
+        name,
+        chips=whole("chips", count, "chips") if count else None,
+        software=software,
+        usable_memory=figure("--usable-memory", usable_memory, "fraction"),
+    )
+
+
+def _alike(machines: "list[Topology]", options: dict[str, Any], counts: Counts) -> "list[Topology]":
+    """The machines on one basis of power and price."""
+    from planner.machines.accounts import alike
+
+    return list(alike(machines, must=_fields_of(options), **counts.bases()))
+
+
+@question
 def size(
     model: ModelName,
     topologies: Machines,
     *,
+    context: typer.Context,
     formats: Formats,
     requests: Requests,
     arrivals: Arrivals = "steady",
+    software: Stack = None,
+    drafts: Drafts,
     goal: Goal,
     space: SpaceName = "engine",
     counts: Counts,
@@ -397,14 +459,19 @@ def size(
         raise InputError(
             "size asks for the fewest chips; leave --minimize and --maximize out, and give --limit"
         )
+    from planner.cli.answers import sizing_fields
+    from planner.planning.sizing import size_machines
+
     check_writable(out)
     # Without a number of users the model just has to fit, and to keep the limits.
-    is_open = requests.batch is None and requests.rate is None
-    asked = replace(requests, batch="max") if is_open else requests
+    left_open = requests.batch is None and requests.rate is None
+    asked = replace(requests, batch="max") if left_open else requests
     workload = workload_of(asked, arrivals)
+    workload = workload.replace(speculation=speculation_of(drafts, formats))
+    graph = graph_of(model, formats)
     found = size_machines(
-        graph_of(model, formats),
-        [one._replace(topology=counts.owned(one.topology)) for one in extents_of(topologies)],
+        graph,
+        _extents(topologies, counts, software),
         workload,
         **goal.bounds(counts),
         space=space_of(space),
@@ -412,13 +479,27 @@ def size(
     )
     if out is not None:
         write_whole(out, found.to_json())
-    answer(format, str(found), sizing_fields(found))
+    answer(format, *Unsaid(context).add(str(found), sizing_fields(found), asked, None, graph))
+
+
+def _extents(topologies: list[str], counts: Counts, software: str | None) -> "list[Extent]":
+    """Machines from NAME or NAME:CHIPS, with what their owner pays and the software asked for."""
+    from planner.catalogue import load_software
+    from planner.planning.sizing import extents_of
+
+    found = []
+    for one in extents_of(topologies):
+        machine = counts.owned(one.topology)
+        if software is not None:
+            machine = machine.replace(software=load_software(software))
+        found.append(one._replace(topology=machine))
+    return found
 
 
 def verify(
     certificate: CertificateFile,
     again: ProvedAgain = False,
-    time_limit: TimeLimit = 60.0,
+    time_limit: TimeLimit = "60",
     memory_limit: MemoryLimit = None,
     format: Shape = "table",
 ) -> None:
@@ -428,9 +509,11 @@ def verify(
     Status 0: confirmed; 5: confirmed, but the model, machine or software is not the catalogue's of
     that name; 6: not confirmed; 4: no time to confirm it; 2: something in it is false.
     """
+    from planner.readers.files import read_text
+
     try:
-        given = Certificate.from_json(read_text(certificate, "a certificate"))
-        verdict = check_certificate(
+        given = pl.Certificate.from_json(read_text(certificate, "a certificate"))
+        verdict = pl.verify(
             given,
             time_limit_s=seconds(time_limit),
             memory_limit_bytes=memory_bytes(memory_limit),
@@ -444,7 +527,7 @@ def verify(
         raise typer.Exit(status)
 
 
-def _status_of(verdict: Verdict) -> int:
+def _status_of(verdict: "Verdict") -> int:
     """What a script is to know of a verdict."""
     if verdict.confirmed:
         return 0 if verdict.is_of_the_catalogue else NOT_THE_CATALOGUES

@@ -6,7 +6,6 @@ from typing import Annotated, Any, cast
 import typer
 
 from planner import catalogue
-from planner.cli.answers import answer
 from planner.cli.arguments import (
     Degrees,
     ModelName,
@@ -18,9 +17,10 @@ from planner.cli.arguments import (
     Stack,
     grouped,
     one_of,
+    whole,
 )
 from planner.cli.files import check_writable, write_whole
-from planner.cli.streams import complain
+from planner.cli.streams import answer, complain
 from planner.detection.probing import machine_here
 from planner.detection.toml_writing import toml_text
 from planner.errors import InputError, shortened
@@ -93,8 +93,8 @@ def run_here(
     plan: PlanFile = None,
     degrees: Degrees,
     machine: Machine = None,
-    prompt: Prompt = 128,
-    output: Output = 16,
+    prompt: Prompt = "128",
+    output: Output = "16",
     batch: Together = 1,
     seed: Seed = 0,
     software: Stack = None,
@@ -121,8 +121,8 @@ def run_here(
     workload = Workload.from_fields(
         {
             "batch_size": batch,
-            "prompt_tokens": prompt,
-            "output_tokens": output,
+            "prompt_tokens": whole("--prompt", prompt, "tokens"),
+            "output_tokens": whole("--output", output, "tokens"),
             "arrivals": "together",
         }
     )

@@ -91,6 +91,14 @@ def say_json(fields: Any) -> None:
     say(as_json(fields))
 
 
+def answer(format: str, text: str, fields: Any) -> None:
+    """The answer on standard output, and nothing else there."""
+    if format == "json":
+        say_json(fields)
+    else:
+        say(text)
+
+
 def as_json(fields: Any) -> str:
     """JSON of nested plain data, in which infinities and what is not a number are null."""
     return json.dumps(_finite(fields), indent=1, allow_nan=False)

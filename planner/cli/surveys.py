@@ -30,21 +30,20 @@ from planner.calibration.shipping import (
 )
 from planner.calibration.validation import accuracies_of, cases_of
 from planner.cli import calibrating
-from planner.cli.answers import answer, is_watched
 from planner.cli.arguments import Shape, TimeLimit, seconds
 from planner.cli.files import check_writable, write_whole
-from planner.cli.streams import complain
+from planner.cli.progress import SweepMeter
+from planner.cli.streams import answer, complain
 from planner.errors import InputError, UnknownNameError, shortened
 from planner.report.text import aligned
 from planner.studies.audits.audits import audit as audited
-from planner.studies.sweeps.meters import Tally, terminal_bar
 from planner.studies.sweeps.specs import read_spec
 from planner.studies.sweeps.sweeps import sweep
 from planner.studies.sweeps.workers import Processes
 
 SpecFile = Annotated[
     Path,
-    typer.Argument(help="A TOML file: models, topologies, [[workload]], objectives, limits."),
+    typer.Argument(help="A TOML file: models, topologies, [\\[workload]], objectives, limits."),
 ]
 RowsFile = Annotated[
     Path, typer.Option("--file", help="SQLite file of rows; what is there is kept.")
@@ -56,7 +55,7 @@ Measured = Annotated[
 ]
 ClaimsFile = Annotated[
     Path | None,
-    typer.Argument(help="A TOML file of [[claim]] tables; default: what the article says."),
+    typer.Argument(help="A TOML file of [\\[claim]] tables; default: what the article says."),
 ]
 StackOut = Annotated[
     Path | None,
@@ -75,29 +74,6 @@ IsShipped = Annotated[
 ReportOut = Annotated[
     Path | None, typer.Option("--report", help="With --shipped: write its report here.")
 ]
-
-
-class SweepMeter:
-    """A bar where somebody is watching; at the end what is to be known of rows that were found in
-    a file."""
-
-    def __init__(self) -> None:
-        self._bar = terminal_bar() if is_watched() else None
-        self._last: Tally | None = None
-
-    def __call__(self, tally: Tally) -> None:
-        self._last = tally
-        if self._bar is not None:
-            self._bar(tally, False)
-
-    def end(self) -> None:
-        """Put a line in the place of the bar; where there is none, say what is old or damaged."""
-        if self._last is None:
-            return
-        if self._bar is not None:
-            self._bar(self._last, True)
-        elif self._last.reused or self._last.damaged:
-            complain(str(self._last))
 
 
 def sweep_spec(

@@ -1,25 +1,26 @@
-"""Progress is for somebody who watches."""
+"""What answers hold in JSON."""
 
-import sys
+import planner as pl
+from planner.cli.answers import comparison, result_fields
 
-from planner.cli.answers import Meter
-from planner.planning.search import Progress
-
-
-def progress(elapsed_s):
-    return Progress(elapsed_s=elapsed_s, boxes_done=1, boxes_open=2, objective=0.02, bound=0.01)
+GRAPH = pl.load_model("llama-3.2-1b").cut(2)
+WORK = pl.Workload(batch_size=2, prompt_tokens=64, output_tokens=8)
 
 
-def test_progress_is_shown_to_somebody_who_watches(monkeypatch, capsys):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    meter = Meter()
-    for elapsed_s in (0.5, 1.5, 1.6, 2.5):
-        meter(progress(elapsed_s))
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert shown.err.count("best 0.02, bound 0.01  (1 done, 2 open; Ctrl-C stops)") == 2
+def result(chips):
+    return pl.partition(GRAPH, pl.load_topology("hgx-h100", chips=chips), WORK)
 
 
-def test_progress_is_kept_from_a_file(capsys):
-    Meter()(progress(10.0))
-    assert capsys.readouterr() == ("", "")
+def test_a_result_names_what_the_caller_has():
+    fields = result_fields(result(1))
+    assert "graph" not in fields
+    assert fields["model"] == GRAPH.name
+    assert fields["topology"] == {"name": "hgx-h100", "chips": 1}
+    assert fields["workload"]["batch_size"] == 2
+
+
+def test_results_stand_side_by_side_with_those_that_have_none_below():
+    text = comparison([result(1), result(2)], [("l4", "there is no plan")])
+    assert "hgx-h100:1" in text
+    assert "hgx-h100:2" in text
+    assert text.endswith("l4: there is no plan")

@@ -8,7 +8,15 @@ import pytest
 import typer
 
 from planner.cli import commands, plans
-from planner.cli.arguments import Drafts, Formats, grouped, speculation_of
+from planner.cli.arguments import (
+    Drafts,
+    Formats,
+    chips_of,
+    figure,
+    grouped,
+    speculation_of,
+    whole,
+)
 from planner.errors import InputError
 from tests import onnx_writer
 from tests.terminal import SMALL, refused
@@ -61,6 +69,16 @@ from tests.terminal import SMALL, refused
         (("compare", "qwen3-0.6b", "hgx-h100:two"), "chips must be a whole number, not 'two'"),
         (("compare", "qwen3-0.6b", "hgx-h10"), "there is no topology called 'hgx-h10'"),
         (("plann",), "No such command 'plann'"),
+        (("plan", *SMALL, "--prompt", "1.5"), "--prompt must be a whole number, not '1.5'; give one such as 64 or 128k"),
+        (("plan", *SMALL, "--prompt", "128 MB"), "--prompt must be a whole number, not '128 MB'"),
+        (("plan", *SMALL, "--rate", "30 ms"), "--rate is measured in requests per second"),
+        (("plan", *SMALL, "--sure", "80 kg", "--limit", "tpot_s=1"), "--sure is measured in shares"),
+        (("plan", *SMALL, "--usd-per-kwh", "3 USD/h"), "--usd-per-kwh is measured in dollars per kilowatt-hour"),
+        (("plan", *SMALL, "--time-limit", "2 W"), "--time-limit is measured in seconds"),
+        (("plan", *SMALL, "--exclude", "x"), "--exclude names chips by number, such as '3' or '0,4-7', not 'x'"),
+        (("plan", *SMALL, "--exclude", "4-2"), "--exclude names chips by number"),
+        (("plan", *SMALL, "--steps", "4"), "steps is for diffusion models, and qwen3-0.6b is a language model"),
+        (("plan", *SMALL, "--sparsity", "most"), "sparsity"),
     ],
     ids=lambda given: " ".join(given[-2:]) if isinstance(given, tuple) else "",
 )  # fmt: skip
@@ -153,3 +171,47 @@ def test_open_axes_of_an_onnx_file_are_sized(run, tmp_path):
 def test_a_draft_has_no_open_axes():
     drafted = speculation_of(Drafts(draft="qwen3-0.6b"), Formats(dimension=["batch=1"]))
     assert drafted.draft.name == "qwen3-0.6b"
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("64", 64), ("128k", 128_000), ("128Ki", 131_072), ("1,000", 1000), ("2k tokens", 2000), ("1 token", 1), ("0.5k", 500)],
+)  # fmt: skip
+def test_counts_take_thousands(text, count):
+    assert whole("--prompt", text, "tokens") == count
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("0.4", "fraction", 0.4),
+        ("40 %", "fraction", 0.4),
+        ("30 ms", "time_limit_s", 0.03),
+        ("2 min", "time_limit_s", 120.0),
+        ("0", "time_limit_s", 0.0),
+        ("1.5k/s", "requests_per_s", 1500.0),
+        ("0.08 USD/kWh", "usd_per_kwh", 0.08),
+        ("5 years", "years", 5.0),
+    ],
+)
+def test_figures_take_units(text, name, value):
+    assert figure("--option", text, name) == pytest.approx(value, rel=1e-12)
+    assert figure("--option", None, name) is None
+
+
+def test_units_on_the_command_line_say_the_same_as_plain_figures(run):
+    plain = ("--prompt", "2000", "--usable-memory", "0.9", "--usd-per-kwh", "0.2")
+    told = ("--prompt", "2k", "--usable-memory", "90 %", "--usd-per-kwh", "0.2 USD/kWh")
+    one, other = (run("plan", *SMALL, *given, "--format", "json").fields for given in (plain, told))
+    assert one["score"] == other["score"]
+
+
+def test_chips_are_named_by_number_and_range():
+    assert chips_of("--lost", "0,4-6") == (0, 4, 5, 6)
+    assert chips_of("--lost", None) == ()
+
+
+def test_excluded_chips_hold_nothing(run):
+    asked = ("plan", "qwen3-0.6b", "hgx-h100", "--chips", "4", "--exclude", "0-1")
+    plan = run(*asked, "--format", "json").fields["plan"]
+    assert min(group["first"] for stage in plan["stages"] for group in stage["groups"]) >= 2

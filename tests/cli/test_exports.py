@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from planner.cli import plans
+import planner as pl
 from planner.plan import Plan
 from tests.exported import options_of
 from tests.terminal import SMALL, refused
@@ -55,7 +55,7 @@ def test_what_is_wrong_is_refused_before_the_work(run, monkeypatch, arguments, w
     def never(*given, **options):
         raise AssertionError("worked before looking")
 
-    monkeypatch.setattr(plans, "partition", never)
+    monkeypatch.setattr(pl, "partition", never)
     assert words in refused(run("plan", *SMALL, *arguments), 2)
 
 
@@ -85,6 +85,6 @@ def test_an_engine_that_does_not_run_on_the_chips_is_refused_before_the_work(run
     def never(*given, **options):
         raise AssertionError("worked before looking")
 
-    monkeypatch.setattr("planner.cli.plans.partition", never)
+    monkeypatch.setattr("planner.partition", never)
     asked = ("plan", "llama-3.1-8b", "groq-lpu-chain", "--export", "vllm")
     assert "vllm does not run on Groq LPU v1" in refused(run(*asked), 2)

@@ -6,7 +6,7 @@ import stat
 import pytest
 
 import planner as pl
-from planner.cli import files, plans
+from planner.cli import files
 from tests.terminal import SMALL, TOO_LONG, TOO_SMALL, refused
 
 
@@ -23,7 +23,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(run, tmp_pa
     def never(*given, **options):
         raise AssertionError("worked before looking")
 
-    monkeypatch.setattr(plans, "partition", never)
+    monkeypatch.setattr(pl, "partition", never)
     path = tmp_path / "nowhere" / "plan.json"
     assert f"--out {path} cannot be written" in refused(run("plan", *SMALL, "--out", path), 2)
     assert list(tmp_path.iterdir()) == []
@@ -84,7 +84,7 @@ def test_one_file_for_two_outputs_is_refused_before_the_work(run, tmp_path, monk
     def never(*given, **options):
         raise AssertionError("worked before looking")
 
-    monkeypatch.setattr(plans, "partition", never)
+    monkeypatch.setattr(pl, "partition", never)
     (tmp_path / "again").symlink_to(tmp_path)
     path, same = tmp_path / "one.json", tmp_path / "again" / "one.json"
     sentence = refused(run("plan", *SMALL, "--out", path, "--certificate", same), 2)

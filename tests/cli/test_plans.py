@@ -266,7 +266,9 @@ def test_a_written_plan_scores_as_it_was_planned(run, tmp_path):
         "score": planned.fields["score"],
         "plan": planned.fields["plan"],
         "engine_faults": [],
+        "not_given": scored.fields["not_given"],
     }
+    assert scored.fields["not_given"]["--batch"] == "8"
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -663,7 +665,7 @@ def test_a_price_that_is_given_ranks_machines_that_have_none(run):
 def test_a_machine_that_cannot_do_it_is_told_below_and_none_is_refused(run):
     asked = ("size", "llama-3.1-70b", "rtx-4090:1", "hgx-h100:8")
     lines = run(*asked).out.splitlines()
-    assert lines[-1].startswith("rtx-4090:1: llama-3.1-70b in bf16 does not fit 1 × ")
+    assert lines[-3].startswith("rtx-4090:1: llama-3.1-70b in bf16 does not fit 1 × ")
     assert re.search(r"^  hgx-h100:8 .* no demand$", "\n".join(lines), re.MULTILINE)
     sentence = refused(run("size", "llama-3.1-70b", "rtx-4090:1", "hgx-h100:1"), 3)
     assert sentence.count("does not fit") == 2

@@ -112,6 +112,6 @@ def test_options_are_looked_at_before_any_work(run, monkeypatch, options, words)
     def never(*given, **asked):
         raise AssertionError("worked before looking")
 
-    monkeypatch.setattr("planner.cli.plans.partition", never)
+    monkeypatch.setattr("planner.partition", never)
     monkeypatch.setattr("planner.catalogue.load_model", never)
     assert words in refused(run("plan", *SMALL, *options), 2)

@@ -1,0 +1,99 @@
+"""The command `pareto`."""
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+import planner as pl
+from planner.cli import completing
+from planner.cli.arguments import (
+    Arrivals,
+    Counts,
+    Drafts,
+    Formats,
+    Hardware,
+    MemoryLimit,
+    ModelName,
+    Requests,
+    RowsShape,
+    SpaceName,
+    TimeLimit,
+    TopologyName,
+    asked_of,
+    figure,
+    memory_bytes,
+    seconds,
+    space_of,
+)
+from planner.cli.outputs import PictureOut, answer_rows, check_out, write_out
+from planner.cli.progress import at_work
+from planner.cli.questions import Unsaid, question
+
+USUAL = ("tpot_s", "tokens_per_s", "usd_per_million_tokens")
+
+FrontFields = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--field",
+        help=f"A field that counts; once for each. Default: {', '.join(USUAL)}.",
+        autocompletion=completing.field_names,
+    ),
+]
+Tolerance = Annotated[
+    str,
+    typer.Option("--tolerance", help="How near plans are to count as alike: '0.05', '5 %'."),
+]
+
+
+@question
+def pareto_front(
+    model: ModelName,
+    topology: TopologyName,
+    *,
+    context: typer.Context,
+    field: FrontFields = None,
+    tolerance: Tolerance = "0.05",
+    formats: Formats,
+    requests: Requests,
+    arrivals: Arrivals = "steady",
+    hardware: Hardware,
+    drafts: Drafts,
+    time_limit: TimeLimit = None,
+    memory_limit: MemoryLimit = None,
+    space: SpaceName = "engine",
+    counts: Counts,
+    out: PictureOut = None,
+    format: RowsShape = "table",
+) -> None:
+    """The plans worth having when several fields count: none is better than another in all."""
+    check_out(out)
+    left_open = requests.batch is None and requests.rate is None
+    wanted = replace(requests, batch="max") if left_open else requests
+    asked = asked_of(
+        model,
+        topology,
+        formats,
+        wanted,
+        arrivals=arrivals,
+        **hardware.given(),
+        drafts=drafts,
+        counts=counts,
+    )
+    options: dict[str, Any] = {
+        "fields": tuple(field or USUAL),
+        "tolerance": figure("--tolerance", tolerance, "fraction"),
+        "time_limit_s": seconds(time_limit),
+        "memory_limit_bytes": memory_bytes(memory_limit),
+        "space": space_of(space),
+        **counts.bases(),
+    }
+    with at_work("looking for plans worth having"):
+        front = pl.pareto(*asked, **options)
+    rows = front.rows()
+    fields = front.model_dump(mode="json", exclude={"graph", "topology", "workload"})
+    fields |= {"model": front.graph.name, "rows": rows}
+    fields["topology"] = {"name": front.topology.name, "chips": front.topology.chips}
+    write_out(out, front, fields, rows)
+    told = Unsaid(context).add(str(front), fields, wanted, None, asked.graph)
+    answer_rows(format, *told, rows)
