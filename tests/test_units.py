@@ -23,6 +23,7 @@ from planner.units import (
     Seconds,
     Watts,
     gauge_of,
+    parse_count,
     parse_figure,
     parse_quantity,
     spoken,
@@ -288,3 +289,25 @@ HUGE = [pytest.param(10**digits, id=f"{digits} digits") for digits in (400, 6000
 def test_what_is_no_figure_of_a_name_is_refused(text):
     with pytest.raises(InputError, match=r"^x is measured in seconds: "):
         parse_figure(text, "tpot_s", "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("64", 64), ("128k", 128_000), ("128Ki", 131_072), ("1.5M tokens", 1_500_000), ("1 token", 1)],
+)
+def test_counts_are_whole(text, count):
+    assert parse_count(text, "tokens", "prompt") == count
+
+
+@pytest.mark.parametrize(
+    "text", ["", "many", "1.5", "0.0001k", "3 MB", "2 chips", "1e400", "-", "k"]
+)
+def test_what_is_no_count_is_refused(text):
+    with pytest.raises(InputError, match="prompt must be a whole number"):
+        parse_count(text, "tokens", "prompt")
+
+
+def test_prices_of_power_have_a_unit():
+    assert parse_figure("0.08 USD/kWh", "usd_per_kwh", "price") == 0.08
+    with pytest.raises(InputError, match="dollars per kilowatt-hour"):
+        parse_figure("0.08 USD/h", "usd_per_kwh", "price")

@@ -19,7 +19,7 @@ import typer
 
 from planner import __version__
 from planner.cli.completing import COMPLETE
-from planner.cli.examples import EXAMPLES, TOP
+from planner.cli.examples import EXAMPLES, TOP, epilog
 from planner.cli.streams import (
     CLOSED_PIPE,
     complain,
@@ -194,25 +194,20 @@ def app_for(word: str) -> typer.Typer:
         pretty_exceptions_enable=False,
         no_args_is_help=True,
         help=HELP,
-        epilog=_epilog(TOP),
+        epilog=epilog(TOP),
     )
     app.callback()(_top)
     for name, entry in COMMANDS.items():
-        epilog = _epilog(EXAMPLES[name])
+        examples = epilog(EXAMPLES[name])
         if name != word:
-            app.command(name=name, help=entry.help, epilog=epilog)(_not_loaded)
+            app.command(name=name, help=entry.help, epilog=examples)(_not_loaded)
             continue
         found = getattr(import_module(f"planner.cli.{entry.module}"), entry.function)
         if isinstance(found, typer.Typer):
-            app.add_typer(found, name=name, epilog=epilog)
+            app.add_typer(found, name=name, epilog=examples)
         else:
-            app.command(name=name, epilog=epilog)(found)
+            app.command(name=name, epilog=examples)(found)
     return app
-
-
-def _epilog(examples: Sequence[str]) -> str:
-    # What stands in brackets would be taken for a colour.
-    return "\n\n".join(("Examples:", *examples)).replace("[", "\\[")
 
 
 def _tell_version(is_asked: bool) -> None:

@@ -1,5 +1,7 @@
 """Examples that the help of each command ends with: two that work as they stand."""
 
+from collections.abc import Sequence
+
 TOP = (
     "planner plan llama-3.1-70b hgx-h100 --weights fp8 --batch 8",
     "planner show hgx-h100",
@@ -91,8 +93,25 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "planner machine measure --format json",
     ),
     "mcp": ("planner mcp", "planner mcp < requests.jsonl"),
+    "machine detect": (
+        "planner machine detect --from topo.txt --chip h100-sxm --out my.toml",
+        "planner machine detect --format json",
+    ),
+    "machine measure": (
+        "planner machine measure --out my.toml",
+        "planner machine measure --repeats 3 --format json",
+    ),
+    "machine cores": (
+        "planner machine cores --out here.toml",
+        "planner machine cores --ranks 4 --format json",
+    ),
     "completion": (
         'eval "$(planner completion bash)"',
         "planner completion fish > ~/.config/fish/completions/planner.fish",
     ),
 }
+
+
+def epilog(examples: Sequence[str]) -> str:
+    """What help ends with. A word in brackets would be taken for a colour."""
+    return "\n\n".join(("Examples:", *examples)).replace("[", "\\[")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from planner.cli.arguments import (
+    USUAL_BATCH,
     Arrivals,
     Counts,
     Drafts,
@@ -100,7 +101,8 @@ def what_if_figures(
     options = _options(goal, counts, "what-if") | {"space": space_of(space)}
     moved = _changes_of(changes)
     # A batch is a figure too: who changes it has one.
-    of_batch = "workload.batch_size" in moved
+    if "workload.batch_size" in moved and requests.batch is None and requests.rate is None:
+        requests = replace(requests, batch=USUAL_BATCH)
     asked = asked_of(
         model,
         topology,
@@ -110,7 +112,7 @@ def what_if_figures(
         **hardware.given(),
         drafts=drafts,
         counts=counts,
-        goal=None if of_batch else goal,
+        goal=goal,
     )
     with at_work("planning before and after"):
         made = what_if(*asked, moved, **options)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from planner.cli.arguments import Shape
+from planner.cli.examples import EXAMPLES, epilog
 from planner.cli.files import check_writable, write_whole
 from planner.cli.running import cores
 from planner.cli.streams import answer
@@ -55,7 +56,7 @@ MachineOut = Annotated[
 Repeats = Annotated[int, typer.Option("--repeats", help="Runs of each measurement.")]
 
 
-@commands.command()
+@commands.command(epilog=epilog(EXAMPLES["machine detect"]))
 def detect(
     *,
     described_in: From = None,
@@ -73,7 +74,7 @@ def detect(
     _tell(found, out, format, [])
 
 
-@commands.command()
+@commands.command(epilog=epilog(EXAMPLES["machine measure"]))
 def measure(
     *,
     repeats: Repeats = REPEATS,
@@ -122,4 +123,4 @@ def _tell(
     answer(format, text, fields)
 
 
-commands.command()(cores)
+commands.command(epilog=epilog(EXAMPLES["machine cores"]))(cores)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import planner as pl
-from planner.cli.arguments import Goal, Requests, grouped, is_open
+from planner.cli.arguments import USUAL_BATCH, Goal, Requests, gains_by_batch, grouped, is_open
 from planner.cli.files import check_writable, write_whole
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed, shortened, told
 
@@ -70,10 +70,10 @@ class Unsaid:
         """By option, what was taken in its place."""
         params = self._context.params
         found: dict[str, str] = {}
-        if requests.batch is None and requests.rate is None:
-            arrivals = params.get("arrivals", "steady")
-            if arrivals != "poisson":
-                found["--batch"] = "max" if is_open(requests, arrivals, goal) else "8"
+        arrivals = params.get("arrivals", "steady")
+        has_users = self.is_given("batch") or self.is_given("rate") or arrivals == "poisson"
+        if not has_users:
+            found["--batch"] = "max" if is_open(requests, arrivals, goal) else USUAL_BATCH
         for name in ("prompt", "output", "arrivals", "kv"):
             if name in params and not self.is_given(name):
                 found[f"--{name}"] = str(params[name])
@@ -97,7 +97,7 @@ class Unsaid:
         if not taken:
             return text, fields
         lines = [f"not given, so taken: {', '.join(' '.join(one) for one in taken.items())}"]
-        if taken.get("--batch") == "max" and goal is not None:
+        if taken.get("--batch") == "max" and goal is not None and gains_by_batch(goal):
             field = goal.maximize or goal.minimize
             lines.append(
                 f"the batch is open, as {field} is better with more in flight; --batch 8 asks for"

@@ -9,6 +9,7 @@ from tests.terminal import refused
 MAP = ("map", "hgx-h100", "hgx-h200", "--sizes", "8G", "--speeds", "20,50", "--proved", "none")
 
 
+@pytest.mark.slow
 def test_a_crossover_is_that_of_the_library(run):
     fields = run("crossover", "article-lpu", "article-h100", "--format", "json").fields
     made = crossover("article-lpu", "article-h100")

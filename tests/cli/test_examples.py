@@ -29,14 +29,16 @@ def words_of(line):
 
 
 def test_every_command_has_two():
-    assert EXAMPLES.keys() == COMMANDS.keys()
+    of_machine = {f"machine {name}" for name in ("detect", "measure", "cores")}
+    assert EXAMPLES.keys() == COMMANDS.keys() | of_machine
     assert {len(lines) for lines in EXAMPLES.values()} == {2}
 
 
 @pytest.mark.parametrize(("name", "line"), EVERY, ids=lambda one: one)
 def test_an_example_is_read_to_its_end(name, line):
     words = words_of(line)
-    assert words[:2] == ["planner", name]
+    assert " ".join(words).startswith(f"planner {name}")
+    name = name.split()[0]
     command = typer.main.get_command(app_for(name))
     outer = command.make_context("planner", words[1:])
     _, inner, rest = command.resolve_command(outer, words[1:])
@@ -65,10 +67,10 @@ def test_cheap_ones_answer(run, line):
     assert answer.out
 
 
-@pytest.mark.parametrize("name", ["plan", "what-if", "sweep", "audit"])
+@pytest.mark.parametrize("name", ["plan", "what-if", "sweep", "audit", "machine detect"])
 def test_help_shows_brackets_and_examples_as_they_are(run, name, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")
-    shown = run(name, "--help").out
+    shown = run(*name.split(), "--help").out
     assert all(line in shown for line in EXAMPLES[name])
     brackets = {"what-if": "chip.memory[0].", "sweep": "[[workload]]", "audit": "[[claim]]"}
     assert brackets.get(name, "") in shown

@@ -19,7 +19,11 @@ def test_a_front_is_that_of_the_library(run):
     )
     assert answer.fields["status"] == "complete"
     assert answer.fields["rows"] == front.rows()
-    assert answer.fields["not_given"] == {"--arrivals": "steady", "--kv": "bf16"}
+    assert answer.fields["not_given"] == {
+        "--batch": "max",
+        "--arrivals": "steady",
+        "--kv": "bf16",
+    }
     assert len(run(*ASKED, *FIELDS, "--format", "csv").out.splitlines()) == 1 + len(front.rows())
 
 

@@ -22,6 +22,7 @@ def test_figures_are_changed_and_both_plans_told(run):
 def test_a_batch_may_be_what_changes(run):
     asked = ("what-if", *MODEL, "--set", "workload.batch_size=2", "--maximize", "tokens_per_s")
     fields = run(*asked, "--format", "json").fields
+    assert fields["not_given"]["--batch"] == "8"
     assert fields["before"]["workload"]["batch_size"] == 8
     assert fields["after"]["workload"]["batch_size"] == 2
 
