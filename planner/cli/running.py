@@ -134,8 +134,8 @@ def run_here(
     with Ranks() as ranks:
         found = run_plan(chosen, asked, ranks, seed=seed)
     if save is not None:
-        whole = saved_run(found, chosen, asked, fields, seed=seed, clock=counted)
-        text = whole.to_json() if save.suffix == ".json" else stages_csv(found)
+        held = saved_run(found, chosen, asked, fields, seed=seed, clock=counted)
+        text = held.to_json() if save.suffix == ".json" else stages_csv(found)
         write_whole(save, text, "--save")
     told = {"run": found.model_dump(mode="json"), "plan": chosen.model_dump(mode="json")}
     answer(format, "\n".join(run_lines(chosen, found)), told)
