@@ -95,14 +95,9 @@ def replan_without(
     options = goal.options(counts)
     options |= {"exclude": chips_of("--exclude", exclude), "space": space_of(space)}
     before = result_of(asked, options, running)
+    bounds = {name: options[name] for name in ("time_limit_s", "memory_limit_bytes")}
     with at_work("planning without the lost chips"):
-        made = pl.replan(
-            before,
-            lost=gone,
-            worse=share,
-            time_limit_s=options["time_limit_s"],
-            memory_limit_bytes=options["memory_limit_bytes"],
-        )
+        made = pl.replan(before, lost=gone, worse=share, **bounds)
     if out is not None:
         write_whole(out, made.result.plan.to_json())
     fields = made.model_dump(mode="json", exclude={"result", "best"})
