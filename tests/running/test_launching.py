@@ -57,7 +57,9 @@ def test_a_rank_that_dies_ends_the_run_with_a_sentence(tmp_path):
 
 
 ASKING = """
-import sys
+import signal, sys
+# A suite that was started in the background ignores Ctrl-C, and so would this process.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from planner.running.launching import Ranks
 from tests.running.test_launching import long_job
