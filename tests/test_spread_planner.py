@@ -78,7 +78,7 @@ def test_it_comes_before_another_package_and_refuses_to_come_after_it(tmp_path):
     late = f"{places}; import planner, spread_planner"
     answer, refusal = (
         subprocess.run(
-            [sys.executable, "-I", "-c", script], capture_output=True, text=True, check=False
+            [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=False
         )
         for script in (first, late)
     )
