@@ -27,6 +27,8 @@ COPY = HERE / "spread_planner_files"
 """Beside this file in what was installed; a checkout has none, and nobody writes over it."""
 HOME = COPY if COPY.is_dir() else HERE
 """The folder of a package `planner` that is ours alone."""
+_ADDED: list[str] = []
+"""What we put on the path."""
 SEPARATED = (
     "give each a virtual environment of its own, or uninstall the other and run"
     f" pip install --force-reinstall --no-deps {NAME}"
@@ -85,8 +87,11 @@ def _overwritten(folder: Path, changed: tuple[str, ...]) -> str:
 
 
 def _found() -> Path | None:
-    """The folder that `import planner` takes where our copy is not on the path."""
-    places = [place for place in sys.path if Path(place or ".").resolve() != COPY]
+    """The folder that `import planner` takes where we put nothing on the path."""
+    places = [*sys.path]
+    for place in _ADDED:
+        if place in places:
+            places.remove(place)
     found = PathFinder.find_spec("planner", places)
     if found is None or found.submodule_search_locations is None:
         return None
@@ -136,6 +141,7 @@ def _ours() -> ModuleType:
         if _first() != HOME / "planner":
             # On the path, and not only loaded from there: processes that are started get the path.
             sys.path.insert(0, str(HOME))
+            _ADDED.append(str(HOME))
         return importlib.import_module("planner")
     file = getattr(loaded, "__file__", None)
     folder = Path(file).resolve().parent if file else None

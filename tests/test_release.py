@@ -5,6 +5,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -248,3 +249,10 @@ def test_what_is_pickled_spawned_and_swept_beside_another_package_is_ours(
     assert tpot_s == pl.score_plan(plan, graph, machine, pl.Workload()).tpot_s
     late = environment.answer("python", "-c", "import planner, spread_planner", status=1).stderr
     assert "ImportError: planner was imported before" in late
+
+
+def test_the_changelog_has_the_version_with_its_date_below_what_is_to_come():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    first, second, *_ = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
+    assert first == "[Unreleased]"
+    assert re.fullmatch(rf"\[{re.escape(pl.__version__)}\] - 20\d\d-\d\d-\d\d", second)

@@ -72,14 +72,18 @@ def test_it_comes_before_another_package_and_refuses_to_come_after_it(tmp_path):
     places = (
         f"import sys; sys.path[:0] = [{str(elsewhere(tmp_path))!r}]; sys.path += [{str(ROOT)!r}]"
     )
-    first = f"{places}; import spread_planner, planner; print(planner.__file__)"
+    first = (
+        f"{places}; import spread_planner, planner; print(planner.__file__, spread_planner.owner())"
+    )
     late = f"{places}; import planner, spread_planner"
     answer, refusal = (
         subprocess.run(
-            [sys.executable, "-I", "-c", script], capture_output=True, text=True, check=False
+            [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=False
         )
         for script in (first, late)
     )
-    assert answer.stdout == f"{ROOT / 'planner' / '__init__.py'}\n"
+    assert answer.stdout.startswith(
+        f"{ROOT / 'planner' / '__init__.py'} planner is {tmp_path / 'planner'}, of other-planner 2.0,"
+    )
     assert f"from {tmp_path / 'planner'} that is not spread-planner's" in refusal.stderr
     assert "ImportError: planner was imported before" in refusal.stderr
