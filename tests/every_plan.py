@@ -58,7 +58,7 @@ class Listed(NamedTuple):
 
 
 def degrees_of(asked: Asked) -> list[Degrees]:
-    """ "Heads must divide, unless a stack says `pads_heads`. Key-value heads divide, or every rank has a
+    """As told: "Heads must divide, unless a stack says `pads_heads`. Key-value heads divide, or every rank has a
     copy"; ranks divide the experts, unless some may be held twice; whole experts are shared out over
     all ranks of a group, and sequences where experts go further than tensor ranks."""
     chips, software = asked.topology.chips, asked.topology.software
@@ -111,7 +111,7 @@ def runs(engine: Engine, degrees: Degrees, stages: int) -> bool:
 
 
 def kept_in_flight(engine: Engine, stages: int, sequences: int) -> int:
-    """ "How many are in flight, where there are as many sequences; else each sequence is one. One stage
+    """As told: "How many are in flight, where there are as many sequences; else each sequence is one. One stage
     alone takes all sequences at once"."""
     if stages == 1:
         return 1
@@ -123,15 +123,20 @@ def kept_in_flight(engine: Engine, stages: int, sequences: int) -> int:
 
 
 def units_of(topology: pl.Topology) -> list[int]:
-    """Chips of a chip, of what the first fabric joins, of what the second joins, and so on."""
+    """Chips of a chip, of what the first fabric joins, of what the second joins, and so on; "pairs of
+    cards and pairs of pairs where links are listed", as long as they come out even."""
     sizes = [1]
     for level in topology.fabrics:
-        sizes.append(sizes[-1] * level.units)
+        joined = level.units
+        while level.shape == "links" and joined % 2 == 0 and joined > 2:
+            sizes.append(sizes[-1] * 2)
+            joined //= 2
+        sizes.append(sizes[-1] * joined)
     return sizes
 
 
 def stands_well(topology: pl.Topology, first: int, count: int) -> bool:
-    """ "Never cross the border of a unit (node, rack) that could hold them; wider ones begin with a
+    """As told: "Never cross the border of a unit (node, rack) that could hold them; wider ones begin with a
     unit"."""
     for size in units_of(topology):
         if count <= size:

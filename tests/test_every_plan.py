@@ -284,6 +284,13 @@ def test_groups_stand_in_a_node_that_can_hold_them_and_wider_ones_begin_with_one
     assert [first for first in within if stands_well(machine, first, count)] == firsts
 
 
+def test_cards_whose_links_are_listed_stand_in_pairs():
+    machine = tiny_topology(6, fabric("links", 6))
+    # Three cards are more than a pair, and begin with one.
+    assert [first for first in range(4) if stands_well(machine, first, 3)] == [0, 2]
+    assert [first for first in range(5) if stands_well(machine, first, 2)] == [0, 2, 4]
+
+
 def test_two_stages_of_two_chips_stand_in_one_node_each():
     assert list(places_of(two_of_three(), [2, 2], 1)) == [((0, 3),)]
     # Two replicas of a stage each: like ones, in any two places that do not overlap.

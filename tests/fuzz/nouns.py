@@ -12,9 +12,9 @@ from typing import Any
 import planner as pl
 from planner.calibration.measurements import read_measurements
 from planner.calibration.validation import cases_of
-from planner.cli.arguments import read_plan
 from planner.errors import InfeasibleError
 from planner.readers.files import read_text
+from planner.readers.plan_file import read_plan
 from planner.records import Record
 from planner.studies import read_claims, scaling
 from planner.studies.scalings import Scaling
