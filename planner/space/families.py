@@ -31,6 +31,8 @@ from planner.space.spreads import cuts_of, spreads_of
 
 ROUNDING = 1e-9
 """Relative: of limits that are just kept."""
+MOST_FIGURES = 2_000_000
+"""Of mixes that are told together."""
 MOST_MIXES = 2000
 """Of ranges of chips, that are told one by one."""
 FEW_MIXES = 200
@@ -139,8 +141,12 @@ class Family:
         usable_bytes = self.candidates.prices.usable_bytes
         found = np.empty(len(rows))
         for alike, used in alike_of(self.mixes, rows):
-            mixed = Rows(used.options, chips[alike], sums[alike])
-            found[alike] = mixed_bound(layers, mixed, priced.measures, limits, usable_bytes, goal)
+            # Each mix is told by itself; many at once would take gigabytes, and seconds.
+            for some in _blocks(len(alike), used.options.shape[1] * layers.columns[0].size):
+                allowance.look()
+                few = alike[some]
+                mixed = Rows(used.options[some], chips[few], sums[few])
+                found[few] = mixed_bound(layers, mixed, priced.measures, limits, usable_bytes, goal)
         return found
 
     def one_by_one(self) -> "Family":
@@ -176,6 +182,13 @@ class Family:
         left = Family(candidates, mixes)
         left.lower, left.turns = lower, turns
         return left
+
+
+def _blocks(rows: int, each: int) -> Iterator[slice]:
+    """Rows in blocks, of each of which no more than so many figures are made at once."""
+    size = max(1, MOST_FIGURES // max(1, each))
+    for first in range(0, rows, size):
+        yield slice(first, first + size)
 
 
 def whole_family(candidates: Candidates, box: Box, few: int = FEW_MIXES) -> Family:
