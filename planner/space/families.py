@@ -15,6 +15,7 @@ from planner.solver.chain.problem import Cuts, Floats, Ints
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
 from planner.space.mixes import (
+    MOST_FIGURES,
     MixBounds,
     Mixes,
     Priced,
@@ -31,8 +32,6 @@ from planner.space.spreads import cuts_of, spreads_of
 
 ROUNDING = 1e-9
 """Relative: of limits that are just kept."""
-MOST_FIGURES = 2_000_000
-"""Of mixes that are told together."""
 MOST_MIXES = 2000
 """Of ranges of chips, that are told one by one."""
 FEW_MIXES = 200
