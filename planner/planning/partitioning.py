@@ -99,8 +99,7 @@ def partition(
     too, as far as tensor × sequence divides the heads: for long prompts. A diffusion model has it
     always, and a space of its own (`best_sampling`). Where memory is short for every plan, layers
     may lie in a second one (`planning.offloading`), unless `offload=False`. `explain=False` says
-    less, sooner, of why there is no plan. `memory_limit_bytes` is what the solve may take, half of
-    this computer's memory where it is left out; a TooLargeError says that it would take more.
+    less, sooner, of why there is no plan. `memory_limit_bytes`: half of this computer's if left out.
     """
     graph, topology = model_of(graph), machine_of(topology)
     diffuses = graph.is_diffusion
@@ -117,8 +116,8 @@ def partition(
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
     keeps = _is_by_rows(engine, question, topology, workload) or not offload or bool(excluded)
     told = {"progress": progress, "explain": explain, "engine": engine, "seed": seed}
-    every = (graph, topology, workload, question)
-    return _on_or_off_chips(every, excluded, time_limit_s, keeps_on_chips=keeps, **told)
+    asks = (graph, topology, workload, question), excluded, time_limit_s
+    return _on_or_off_chips(*asks, keeps_on_chips=keeps, **told)
 
 
 def _is_by_rows(engine: Engine, question: Question, topology: Topology, workload: Workload) -> bool:
