@@ -130,10 +130,12 @@ def disaggregate(
     first, second = _settled(asked, clock, found.best)
     machines = asked.prefill.replace(chips=first.chips), asked.decode.replace(chips=second.chips)
     with allowance.freely():
-        on = {"prefill": machines[0], "decode": machines[1]}
-        plans = first.plan, second.plan
         score = score_disaggregated(
-            *plans, graph, workload, **on, link=link, power_scope=power_scope
+            *(first.plan, second.plan, graph, workload),
+            prefill=machines[0],
+            decode=machines[1],
+            link=link,
+            power_scope=power_scope,
         )
     return _result(
         asked, link, found, (first.plan, second.plan), machines, score, time.monotonic() - started
