@@ -299,7 +299,7 @@ def _told(answer: Any) -> str:
         return f"{status}"
     if isinstance(answer, tuple):
         return f"{len(answer)} found"
-    for name in ("rows", "machines", "prices"):
+    for name in ("machines", "prices", "rows"):
         if hasattr(answer, name):
             return f"{len(getattr(answer, name))} rows"
     return "confirmed" if getattr(answer, "confirmed", False) else "not confirmed"

@@ -131,10 +131,7 @@ def disaggregate(
     machines = asked.prefill.replace(chips=first.chips), asked.decode.replace(chips=second.chips)
     with allowance.freely():
         score = score_disaggregated(
-            first.plan,
-            second.plan,
-            graph,
-            workload,
+            *(first.plan, second.plan, graph, workload),
             prefill=machines[0],
             decode=machines[1],
             link=link,

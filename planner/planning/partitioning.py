@@ -99,19 +99,17 @@ def partition(
     too, as far as tensor × sequence divides the heads: for long prompts. A diffusion model has it
     always, and a space of its own (`best_sampling`). Where memory is short for every plan, layers
     may lie in a second one (`planning.offloading`), unless `offload=False`. `explain=False` says
-    less, sooner, of why there is no plan. `memory_limit_bytes` is what the solve may take, half of
-    this computer's memory where it is left out; a TooLargeError says that it would take more.
+    less, sooner. `memory_limit_bytes`: by default half of this computer's.
     """
     graph, topology = model_of(graph), machine_of(topology)
-    diffuses = graph.is_diffusion
     engine = _solver_of(graph, solver, engine)
-    how: dict[str, Any] = {"diffusion": diffuses, "space": space, "sure": sure}
+    how: dict[str, Any] = {"diffusion": graph.is_diffusion, "space": space, "sure": sure}
     asked = question_of(minimize, maximize, limits, power_scope, **how)
     question = replace(asked, sequence_parallel=sequence_parallel)
-    machine = counted(topology, price_basis=price_basis, power_basis=power_basis)
-    topology = machine_for(graph, machine)
+    counts = counted(topology, price_basis=price_basis, power_basis=power_basis)
+    topology = machine_for(graph, counts)
     excluded = _excluded(topology, exclude)
-    if excluded and (diffuses or not question.of_engine(topology.software)):
+    if excluded and (graph.is_diffusion or not question.of_engine(topology.software)):
         _refuse_with_exclude(engine, question, workload)
         left = ClusterCandidates(graph, alone(topology, excluded), workload, question)
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from planner import allowance
 from planner.answers.proof import StoppedBy
 from planner.answers.question import Question
-from planner.errors import InfeasibleError, NoPlanFoundError
+from planner.errors import InfeasibleError, NoPlanFoundError, TimeUpError
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
@@ -124,7 +124,10 @@ def _scored(
             else:
                 scored.append((plan, score))
     except KeyboardInterrupt:
+        allowance.end()
         return scored, tightest, "interrupt"
+    except TimeUpError as up:
+        return scored, tightest, "interrupt" if up.interrupted else "time"
     return scored, tightest, "proof"
 
 

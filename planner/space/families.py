@@ -15,6 +15,7 @@ from planner.solver.chain.problem import Cuts, Floats, Ints
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
 from planner.space.mixes import (
+    MOST_FIGURES,
     MixBounds,
     Mixes,
     Priced,
@@ -139,8 +140,12 @@ class Family:
         usable_bytes = self.candidates.prices.usable_bytes
         found = np.empty(len(rows))
         for alike, used in alike_of(self.mixes, rows):
-            mixed = Rows(used.options, chips[alike], sums[alike])
-            found[alike] = mixed_bound(layers, mixed, priced.measures, limits, usable_bytes, goal)
+            # Each mix is told by itself; many at once would take gigabytes, and seconds.
+            for some in _blocks(len(alike), used.options.shape[1] * layers.columns[0].size):
+                allowance.look()
+                few = alike[some]
+                mixed = Rows(used.options[some], chips[few], sums[few])
+                found[few] = mixed_bound(layers, mixed, priced.measures, limits, usable_bytes, goal)
         return found
 
     def one_by_one(self) -> "Family":
@@ -176,6 +181,13 @@ class Family:
         left = Family(candidates, mixes)
         left.lower, left.turns = lower, turns
         return left
+
+
+def _blocks(rows: int, each: int) -> Iterator[slice]:
+    """Rows in blocks, of each of which no more than so many figures are made at once."""
+    size = max(1, MOST_FIGURES // max(1, each))
+    for first in range(0, rows, size):
+        yield slice(first, first + size)
 
 
 def whole_family(candidates: Candidates, box: Box, few: int = FEW_MIXES) -> Family:

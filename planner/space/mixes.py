@@ -25,6 +25,8 @@ from planner.space.measures import Peak, Resource, Sum
 
 EVERY = 1_000_000
 """Stages, or layers in one: no bound."""
+MOST_FIGURES = 2_000_000
+"""Of mixes whose totals are made at once."""
 MOST_MIXES = 1000
 """Up to which the number of stages under each option makes mixes of their own; beyond, ranges
 of chips do."""
@@ -182,6 +184,17 @@ class MixBounds:
 
     def totals(self, priced: "Priced", rows: Ints) -> tuple[Floats, Floats]:
         """Least sums and least peaks, each by itself, shapes (rows, sums) and (rows, peaks)."""
+        each = priced.sums.size + priced.work.size
+        size = max(1, MOST_FIGURES // max(1, each))
+        if len(rows) <= size:
+            return self._totals(priced, rows)
+        # Many at once would take gigabytes, and seconds.
+        parts = [self._totals(priced, rows[at : at + size]) for at in range(0, len(rows), size)]
+        sums, peaks = zip(*parts, strict=True)
+        return np.concatenate(sums), np.concatenate(peaks)
+
+    def _totals(self, priced: "Priced", rows: Ints) -> tuple[Floats, Floats]:
+        allowance.look()
         uses = self.mixes.counts[rows] > 0
         sums = _cheapest(priced.sums, uses, priced.counts)
         sums[:, Sum.CHIPS] = self.mixes.least_chips[rows]

@@ -214,7 +214,7 @@ def test_the_bound_of_a_replanned_result_never_exceeds_its_objective():
     )
     before = pl.partition(graph, topology, pl.Workload(batch_size=8), minimize="tpot_s")
     for worse in (0.0, 0.2):
-        with ticking(1.0):
+        with ticking(0.05):
             found = pl.replan(before, lost=(3,), worse=worse, time_limit_s=100)
         assert found.best.bound <= found.result.bound <= found.result.objective
         assert found.moved_bound_bytes <= found.moved_bytes
