@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Some machines switch it off, and every process then compiles all modules anew: a second of CPU each.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check fast fuzz kills oracle schemas bench matrix run-tests engines-run mutants validators calibration notebooks clean
+.PHONY: demo test check docs fast fuzz kills oracle schemas bench matrix run-tests engines-run mutants validators calibration notebooks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/planner plan llama-3.1-70b hgx-h100 --weights fp8 --batch 8 --prompt 1024 --output 256
@@ -15,10 +15,14 @@ test: check
 	$(BIN)/python -m pytest -n 2 --dist worksteal --heaviest 10 --nbmake --nbmake-timeout=3600 tests notebooks
 
 check: $(VENV)/.installed
-	$(BIN)/ruff check planner tests benchmarks spread_planner.py hatch_build.py
-	$(BIN)/ruff format --check planner tests benchmarks spread_planner.py hatch_build.py
+	$(BIN)/ruff check planner tests benchmarks spread_planner.py hatch_build.py docs/conf.py docs/extensions
+	$(BIN)/ruff format --check planner tests benchmarks spread_planner.py hatch_build.py docs/conf.py docs/extensions
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+# The site, in docs/_build/html. A warning is an error, as in tests/test_site.py, which builds it too.
+docs: $(VENV)/.installed
+	$(BIN)/python -m sphinx -W --keep-going -q -E -b html -c docs . docs/_build/html
 
 fast: $(VENV)/.installed
 	$(BIN)/python -m pytest -p no:nbmake -n 2 --dist worksteal -x -q -m "not slow" tests
@@ -104,6 +108,7 @@ calibration: $(VENV)/.installed
 
 notebooks: $(VENV)/.installed
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
+	$(BIN)/python docs/extensions/pictures.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -111,4 +116,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-run .venv-llama .venv-3.* build dist .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) .venv-run .venv-llama .venv-3.* build dist docs/_build .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -28,7 +28,7 @@ LOOKS = 1_500
 """Before a page counts as broken. Looks and not seconds: on a busy machine each takes longer."""
 READ = (
     *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "NOMENCLATURE")),
-    *sorted((ROOT / "docs").rglob("*.md")),
+    *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in page.parts),
     *sorted((ROOT / "notebooks").glob("*.ipynb")),
 )
 

@@ -20,14 +20,21 @@ class Certificate(Record):
     field: str
     direction: Literal["minimize", "maximize"]
     limits: tuple[tuple[str, float], ...]
+    """Field and worst value allowed."""
     sure: float | None = None
+    """With what probability limits are kept; None: as priced."""
     power_scope: PowerScope | None
+    """What watts and joules count."""
     sequence_parallel: bool = False
+    """Whether stages were allowed to share out the tokens of a sequence."""
     space: Space = "any"
+    """Of which plans the bound speaks."""
     plan: Plan
     status: Literal["optimal", "feasible"]
     objective: float
+    """The plan's score in the field."""
     bound: float
+    """That no plan is better than."""
 
 
 class Likeness(Record):

@@ -24,6 +24,7 @@ class Ended(Record):
     """A search that has come to an end."""
 
     elapsed_s: float
+    """That the search took, by the wall."""
     stopped_by: StoppedBy | None = None
     """Proof: everything is proved. Time: the clock ran out. Interrupt: Ctrl-C. Beam: the search
     kept as many partial plans as it may and could not decide the rest. None in files written
@@ -38,6 +39,7 @@ class Proof(Ended):
     where the gap says so. Feasible: that is not proved; the bound says how much better it might
     be."""
     objective: float
+    """What was found: the value of the field, in the unit of its name."""
     bound: float
     """Proved: nothing of the space is better than this."""
     gap: float
@@ -50,12 +52,16 @@ class Answer(Proof):
     field: str
     """The field of the score that was optimised."""
     direction: Literal["minimize", "maximize"]
+    """Whether less of it is better, or more."""
     limits: tuple[tuple[str, float], ...]
+    """Field and worst value allowed, in the unit of its name."""
     sure: float | None = None
     """With what probability each limit is to be kept by what would be measured; None: by the
     price."""
     graph: ModelGraph
+    """The model that was planned."""
     workload: Workload
+    """What was asked of it."""
     space: Space = "any"
     """Which plans there were to choose from: those that the software's engine can be started
     with, or any; files written before this was said are of any."""

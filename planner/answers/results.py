@@ -26,8 +26,11 @@ class Result(Answer):
     """A plan, its score, and what was proved."""
 
     plan: Plan
+    """The best that was found."""
     score: Score
+    """What it costs."""
     topology: Topology
+    """The machine that it was found for."""
     exclude: tuple[int, ...] = ()
     """Chips that no plan was allowed to use."""
     sequence_parallel: bool = False

@@ -299,8 +299,11 @@ def load_topology(
     replaces its stack; `usable_memory` is the share of each chip's memory that the engine is
     started with, such as 0.95 for vLLM's gpu_memory_utilization. `price` says what a chip costs
     ("2.10 USD/h", "20000 USD/month", "0.59/0.79 USD/Mtok"), or `price_basis` what its price pays
-    for: "chip", "node", "rental", "lease" or "token"; and
-    `economics` what its owner pays for power and how long it serves.
+    for: "chip", "node", "rental", "lease" or "token"; and `economics` what its owner pays for power
+    and how long it serves.
+
+    UnknownNameError: no machine or stack of that name; names the nearest. InputError: what is wrong
+    with a file, more chips than the fabrics join, or a price beside a basis.
     """
     if price is not None and price_basis is not None:
         raise InputError("give price or price_basis, not both: a price of your own has no basis")
@@ -336,7 +339,11 @@ def _loaded_topology(name: str | Path, chips: int | None, software: str | None) 
 @guarded
 def load_cluster(name: str | Path) -> Cluster:
     """A cluster of the catalogue, or of a TOML file: pools of unlike chips and the links between
-    them."""
+    them.
+
+    UnknownNameError: no cluster of that name; names the nearest. InputError: what is wrong with a
+    file.
+    """
     path = _as_path(name, (".toml", ".json"))
     if path is not None and path.suffix == ".json":
         return Cluster.from_json(read_text(path, "a cluster"))

@@ -55,7 +55,11 @@ CommandText = Annotated[str, Field(max_length=2**20)]
 def read_command(text: CommandText | Path) -> Reading:
     """What a command starts: a line of a shell, or several; a manifest of Kubernetes or docker
     compose; a file that holds one; or a folder with the scripts of an export. Nothing is run and
-    nothing fetched; of the disk, only files of options that the command names are read."""
+    nothing fetched; of the disk, only files of options that the command names are read.
+
+    InputError: what of the text is no command of an engine that is known, or has a value that is
+    none.
+    """
     path = _path_of(text)
     whole, folder = (str(text), None) if path is None else _text_and_folder(path)
     if not whole.strip():

@@ -89,9 +89,13 @@ def score_command(
     as can be), on as many chips and on the whole machine.
 
     `command` is a line of a shell, a manifest, a file with one of them, or what was read of one;
-    `model` stands in for the model that it names; `software` for the engine's stack. Of a machine by
-    name, as many chips are taken as it has, or as the command asks for. `owned` gives the machine
-    what its owner pays; `power_scope`, `power_basis` and `price_basis` are those of `score_plan`.
+    `model` stands in for the model that it names; `software` for the engine's stack. Of a machine
+    by name, as many chips are taken as it has, or as the command asks for. `owned` gives the
+    machine what its owner pays; `power_scope`, `power_basis` and `price_basis` are those of
+    `score_plan`.
+
+    InputError: a command that is not read, or a model that is not known. What the engine would
+    refuse is an answer (`faults`), and raises nothing.
     """
     reading = command if isinstance(command, Reading) else read_command(command)
     if minimize is not None and maximize is not None:

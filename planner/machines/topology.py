@@ -609,7 +609,10 @@ def described(topology: Topology) -> str:
 @guarded
 def with_value(topology: Topology, path: str, value: Any) -> Topology:
     """The topology with one field, named by its path ("fabrics[0].latency_s"), set to another
-    value."""
+    value.
+
+    InputError: a path that names no figure, or a value that the field does not take.
+    """
     fields = topology.model_dump()
     place: Any = fields
     parts = path.replace("[", ".").replace("]", "").split(".")

@@ -83,24 +83,22 @@ def partition(
 ) -> Result:
     """The plan that makes one field of `Score` best, with a proof.
 
-    `space` "engine" holds the plans that the machine's software can be started with, "any" all of
-    them; see the head of this module for what that is. `limits` are the worst values allowed of
-    other fields, percentiles of times such as "ttft_p99_s" too: at most for times, costs and chips,
-    at least for rates; 0.03 or "30 ms"; kept with a probability `sure`, such as 0.8, or as priced.
-    Percentiles, `sure` and an open rate of requests are searched among plans whose stages are split
-    alike, also where no rules of the software's engine are known; the bound is one of those.
-    Of plans as good (within 0.1 % where one holds fewer chips, else exactly), the one with the
-    fewest chips, then the best other fields, then the engine's own cut, then the fewest settings.
-    `solver` "cp-sat" (once `engine`) states it all for OR-Tools CP-SAT, and proves it to a
-    millionth. Ctrl-C, or the end of the time, leaves the best plan and a proved bound.
-    InfeasibleError: proved that there is none; NoPlanFoundError: none was found in time. `exclude`
-    names chips that have failed or are taken: a stage takes the first free chips behind the stage
-    before it, and replicas stand in like blocks. `sequence_parallel` lets stages share out tokens
-    too, as far as tensor × sequence divides the heads: for long prompts. A diffusion model has it
-    always, and a space of its own (`best_sampling`). Where memory is short for every plan, layers
-    may lie in a second one (`planning.offloading`), unless `offload=False`. `explain=False` says
-    less, sooner. `memory_limit_bytes`: by default half of this computer's.
-    """
+    `minimize` or `maximize` names the field (None: `tpot_s`, of diffusion models `image_s`).
+    `limits` are the worst values allowed of other fields, percentiles such as "ttft_p99_s" too:
+    0.03 or "30 ms"; kept with a probability `sure`, or as priced. `space` "engine" holds the plans
+    that the machine's software can be started with, "any" all of them (`docs/proof.md`). Of plans
+    as good (within 0.1 % where one holds fewer chips, else exactly), the one with the fewest chips,
+    then the best other fields, then the engine's own cut, then the fewest settings.
+
+    `exclude` names chips that have failed or are taken. `sequence_parallel` lets stages share out
+    tokens too, for long prompts; a diffusion model has it always. `offload=False` keeps layers out
+    of a second memory where memory is short. `solver` "cp-sat" (once `engine`) states it all for
+    OR-Tools CP-SAT, and proves it to a millionth. `explain=False` says less, sooner, of why there
+    is no plan. `memory_limit_bytes` is what the solve may take (default: half of this computer's
+    memory). Ctrl-C, or the end of `time_limit_s`, leaves the best plan and a proved bound.
+
+    InfeasibleError: proved that there is none. NoPlanFoundError: none was found in time.
+    TooLargeError: it would take more memory."""
     graph, topology = model_of(graph), machine_of(topology)
     engine = _solver_of(graph, solver, engine)
     how: dict[str, Any] = {"diffusion": graph.is_diffusion, "space": space, "sure": sure}

@@ -35,6 +35,9 @@ def partition_operators(
     there a stage may be replicated over up to `most_copies` devices of one class, which take
     samples in turn where that pays. Latency: the least time of one sample, where each device that
     pays for transfers runs one contiguous piece, and hosts run operators side by side.
+
+    InfeasibleError: proved that the devices do not hold the graph. NoPlanFoundError: nothing was
+    found in time.
     """
     if not time_limit_s > 0:
         raise InputError(f"time_limit_s must be above 0, not {time_limit_s}")
@@ -84,11 +87,12 @@ def _solver_for(mode: Mode, contiguous: bool) -> Callable[..., Placement]:
 def _none_found(problem: GraphProblem, bound: float, time_limit_s: float) -> PlannerError:
     """That nothing fits, where the bound proves it; else that time ran out."""
     if math.isinf(bound):
+        there = problem.counts > 0  # no devices of unlimited memory hold nothing
         return InfeasibleError(
             "the operators do not fit into the memory of the devices, however they are placed",
             resource="memory",
             demand=float(problem.sizes.sum()),
-            capacity=float((problem.capacity * problem.counts).sum()),
+            capacity=float((problem.capacity[there] * problem.counts[there]).sum()),
         )
     return NoPlanFoundError(
         f"no assignment was found in {time_limit_s:g} s; give more time_limit_s"
@@ -115,8 +119,8 @@ def _names(graph: OperatorGraph, problem: GraphProblem, device: Iterable[int]) -
 @guarded
 def rules_of_thumb(graph: OperatorGraph, *, mode: Mode = "throughput") -> dict[str, float]:
     """What simple rules reach, to compare `partition_operators` with: contiguous stages of equal
-    numbers of operators, equal bytes or equal times, and a greedy filling. Infinite where the
-    rule breaks a limit."""
+    numbers of operators, equal bytes or equal times, and a greedy filling. Infinite where the rule
+    breaks a limit."""
     problem = graph.to_problem()
     throughput = mode == "throughput"
     reached = {}

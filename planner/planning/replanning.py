@@ -64,6 +64,9 @@ def replan(
     `limits` replace those of the result and are kept in any case. A batch that the workload leaves
     open stays what it was, where that fits. On machines of up to 62 chips stages may stand
     anywhere; on larger ones they stand in order, as `partition` puts them.
+
+    InputError: a chip that the machine lacks. InfeasibleError: proved that the chips that are left
+    do not do. NoPlanFoundError: none was found in time.
     """
     gone = tuple(sorted(set(lost)))
     if not gone:

@@ -412,6 +412,9 @@ def collective_s(
     `kind` is one of all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, send_recv,
     dispatch, combine; `message_bytes` is the payload of one rank, as `cost.collectives` counts it;
     `software` replaces the topology's stack; `ranks_per_node` spreads the ranks over nodes.
+
+    UnknownNameError: no such kind. InputError: more ranks than chips, a negative message, or a
+    collective that the stack lacks.
     """
     topology = machine_of(topology)
     if software is not None:

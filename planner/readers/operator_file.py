@@ -20,7 +20,10 @@ Fields = Mapping[str, Any]
 
 @guarded
 def load_operators(path: str | Path) -> OperatorGraph:
-    """The operators, edges and devices of a file; operators are named by their ids."""
+    """The operators, edges and devices of a file; operators are named by their ids.
+
+    InputError: a field that is missing or wrong, by its name.
+    """
     fields = read_json(Path(path), "an operator graph", most_bytes=OPERATOR_BYTES)
     nodes = _rows(fields, "nodes")
     edges = _rows(fields, "edges")

@@ -56,6 +56,8 @@ def check_plan(
 
     Memory is checked once everything else is right, since a plan that makes no sense has no ledger;
     of sequences that do not fit beside others, some wait, which breaks no rule.
+
+    A plan that breaks a rule is an answer, and raises nothing.
     """
     graph, topology = model_of(graph), machine_of(topology)
     topology = machine_for(graph, topology)

@@ -85,7 +85,11 @@ def check_pooled_plan(
     space: Space = "engine",
 ) -> tuple[Violation, ...]:
     """The rules that a plan on a cluster breaks, with figures; () when it is valid. `space` "any"
-    leaves out what no engine can be started with."""
+    leaves out what no engine can be started with.
+
+    InputError: a diffusion model, or a rate of requests, for which no cluster is planned. A plan
+    that breaks a rule is an answer, and raises nothing.
+    """
     graph, cluster = model_of(graph), cluster_of(cluster)
     refuse_unplanned(graph, workload)
     broken = tuple(_structure(plan, graph, cluster))
@@ -237,7 +241,10 @@ def score_pooled_plan(
     price_basis: OfferBasis | None = None,
     power_basis: PowerBasis | None = None,
 ) -> Score:
-    """The price of a plan on a cluster, as `score_plan` gives it for a plan on a topology."""
+    """The price of a plan on a cluster, as `score_plan` gives it for a plan on a topology.
+
+    InputError: which rule the plan breaks. InfeasibleError: what does not fit.
+    """
     graph, cluster = model_of(graph), cluster_of(cluster)
     cluster = alike_pools(cluster, price_basis=price_basis, power_basis=power_basis)
     pools = served_by(graph, cluster, workload)

@@ -203,6 +203,7 @@ class Score(Record):
     tokens_per_s: float
     """Output tokens of all users, in the steady state."""
     tokens_per_s_per_user: float
+    """That one user reads: 1 / `tpot_s`."""
     requests_per_s: float | None = None
     """That end, of all users; None for diffusion models, and in files written before this was
     said."""
@@ -215,6 +216,7 @@ class Score(Record):
     usd_per_hour: float | None = None
     """What the chips held cost; None likewise, and in files written before this was said."""
     power_w: float | None
+    """Of everything held, averaged over a cycle; None where it is not known."""
     power_scope: PowerScope | Literal["unknown"]
     """Chip: chips or cards alone. System: everything at the wall. Facility: that, with what the
     site loses and cools with."""

@@ -39,9 +39,11 @@ def uniform_plan(
     tensor × pipeline × data × sequence is the number of chips; experts are placed inside tensor ×
     data. `micro_batches` None: as many as the machine's software keeps in flight where there are
     sequences enough; as many as stages where its rules are not known, or where each sequence is
-    one. `offloaded_layers` are those of the first of each stage that lie off its chips' first memory
-    (see `machines.tiers`); None: none, but where the weights do not fit and the software leaves whole
-    layers behind by itself, as few as have to (see `space.offloading`).
+    one. `offloaded_layers` are those of the first of each stage that lie off its chips' first
+    memory (see `machines.tiers`); None: none, but where the weights do not fit and the software
+    leaves whole layers behind by itself, as few as have to (see `space.offloading`).
+
+    InputError: degrees that do not divide the heads, the experts or the chips.
     """
     graph, topology = model_of(graph), machine_of(topology)
     if micro_batches is not None:

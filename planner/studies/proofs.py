@@ -121,7 +121,10 @@ def _drawn(course: ProofCourse) -> Picture:
 def proof_course(
     graph: AnyModel, topology: AnyMachine, workload: Workload, **asked: Any
 ) -> ProofCourse:
-    """`partition(graph, topology, workload, **asked)`, with what was known when."""
+    """`partition(graph, topology, workload, **asked)`, with what was known when.
+
+    Errors are those of `partition`: InfeasibleError, NoPlanFoundError and InputError.
+    """
     graph, topology = model_of(graph), machine_of(topology)
     seen: list[ProofStep] = []
 

@@ -296,6 +296,9 @@ def scaling(
     `time_limit_s` is of each plan; where it ends a search, copies of a plan for fewer chips stand
     in if they are better, and the row is not called optimal. `space` "any" takes plans too that the
     machine's software cannot be started with.
+
+    InputError: a number of chips that the machine cannot have. A number that does not hold the
+    model is a row that says so.
     """
     graph = load_model(model, weight_dtype=weight_dtype) if isinstance(model, str) else model
     machine = machine_of(topology)

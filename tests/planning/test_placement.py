@@ -75,6 +75,16 @@ def test_what_does_not_fit_is_proved_infeasible():
     assert (refused.value.demand, refused.value.capacity) == (10.0, 6.0)
 
 
+def test_devices_that_there_are_none_of_add_no_capacity_to_a_refusal():
+    graph = chain([1.0, 1.0], memory_bytes=3.0, size_bytes=5.0)
+    none = pl.DeviceClass(name="c", count=0)
+    operators = tuple(one.replace(times_s=(*one.times_s, None)) for one in graph.operators)
+    both = graph.replace(operators=operators, devices=(*graph.devices, none))
+    with pytest.raises(InfeasibleError) as refused:
+        pl.partition_operators(both)
+    assert refused.value.capacity == 6.0
+
+
 @pytest.mark.parametrize("mode", ["throughput", "latency"])
 def test_no_rule_of_thumb_is_better(mode):
     graph = chain([3.0, 9.0, 2.0, 2.0, 7.0, 1.0], count=3)

@@ -47,6 +47,8 @@ def dense_shape(parameters: float) -> DecoderShape:
     Depth and width follow Llama 3.1's three sizes, straight lines between and beyond them on
     logarithmic axes; heads are the nearest power of two, so that splitting stays possible; the
     feed-forward width takes up what is left, so that the count comes out to a few millionths.
+
+    InputError: a size that the family does not have.
     """
     _check_size(parameters)
     anchors = [DecoderShape.from_fields(model_table()[name]["shape"]) for name in ANCHORS]
@@ -70,7 +72,10 @@ def dense_shape(parameters: float) -> DecoderShape:
 def dense_family(
     parameters: float, *, weight_dtype: Dtype = "bf16", kv_dtype: Dtype = "bf16"
 ) -> ModelGraph:
-    """The layer graph of that shape."""
+    """The layer graph of a dense decoder with so many parameters, as `dense_shape` shapes it.
+
+    InputError: a size that the family does not have.
+    """
     shape = dense_shape(parameters)
     formats = Formats(weight_dtype=weight_dtype, kv_dtype=kv_dtype)
     name = f"dense-{parameters / 1e9:.4g}b"
@@ -90,6 +95,8 @@ def moe_shape(parameters: float) -> DecoderShape:
     that all tokens share makes active parameters follow a law fitted to theirs, or what attention
     and 8 experts need where that is more; the experts' width takes up what is left, so that the
     count comes out to half a percent.
+
+    InputError: a size that the family does not have.
     """
     _check_size(parameters)
     layers, hidden, _ = _expert_laws(parameters)
@@ -165,7 +172,10 @@ def _fitted_to_anchors() -> tuple[tuple[float, float], ...]:
 def moe_family(
     parameters: float, *, weight_dtype: Dtype = "bf16", kv_dtype: Dtype = "bf16"
 ) -> ModelGraph:
-    """The layer graph of that shape."""
+    """The layer graph of a decoder with experts and so many parameters, as `moe_shape` shapes it.
+
+    InputError: a size that the family does not have.
+    """
     formats = Formats(weight_dtype=weight_dtype, kv_dtype=kv_dtype)
     source = f"power laws through {', '.join(EXPERT_ANCHORS)}"
     return decoder_graph(

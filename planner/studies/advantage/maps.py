@@ -450,13 +450,17 @@ def map_grids(
     loads: Sequence[Load] | None = None,
     **asked: Unpack[TermsAsked],
 ) -> MapGrids:
-    """Prices all uniform plans of a family's models on machines, each as large as its fabrics
-    join, and those of some real models (None: of the family), under the terms of a comparison;
-    `asked` are fields of `Terms`, in place of those that are given. `loads` are what maps will be
-    drawn of: then only plans that these need are kept, which takes a small part of the memory; the
-    intervals of a map need the load that the terms state of its metric, too.
+    """Prices all uniform plans of a family's models on machines, each as large as its fabrics join,
+    and those of some real models (None: of the family), under the terms of a comparison; `asked`
+    are fields of `Terms`, in place of those that are given. `loads` are what maps will be drawn of:
+    then only plans that these need are kept, which takes a small part of the memory; the intervals
+    of a map need the load that the terms state of its metric, too.
 
-    Power and price of all count the same, where that is known of all (`machines.accounts.alike`)."""
+    Power and price of all count the same, where that is known of all (`machines.accounts.alike`).
+
+    InputError: no sizes, a machine twice, or terms that do not go together. UnknownNameError: no
+    such machine or family.
+    """
     agreed = terms_of(terms, asked)
     given = tuple(whole(one) for one in topologies)
     _check_once(given)
@@ -545,6 +549,9 @@ def advantage_map(
     software has known rules ("engines"), of all ("all", which takes seconds each) or of none.
     `checks` compares so many squares with what the solver proves. The draws behind `likely_share`
     take each machine's figures and its software's residual as unknown (see `Uncertainty`).
+
+    InputError: terms that do not go together, or a machine whose watts or price are not known.
+    UnknownNameError: no such metric, machine or family.
     """
     agreed = terms_of(terms, asked)
     grids = map_grids(topologies, family=family, sizes=sizes, models=models, terms=agreed)

@@ -205,6 +205,8 @@ def border_table(
     count alike, also where they meet in different rows. `proved` has the solver prove plans on both
     sides of each border, as in `advantage_map`; `close` is how far apart sizes around a border may
     be.
+
+    InputError: no contest, or terms that do not go together.
     """
     if not contests:
         raise InputError("contests must name one contest or more")

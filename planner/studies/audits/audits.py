@@ -274,6 +274,9 @@ def audit(
     claim is held against capacity, roofline and arithmetic, the catalogue's figures and the other
     claims; what they allow is priced by the engine. Those that are left when `time_limit_s` has run
     out, or at Ctrl-C, have no row, and `complete` says so.
+
+    InputError: two claims of one name, or a file that is wrong. UnknownNameError: a premise, a
+    model or a machine that there is not.
     """
     given = tuple(map(_as_far_as_known, _read(claims)))
     _check_names(given)

@@ -248,7 +248,10 @@ class Claim(Record):
 @guarded
 def read_claims(path: str | Path) -> tuple[Claim, ...]:
     """The claims of a TOML file: a table [[claim]] each, with the fields of `Claim`; `source` at
-    the top goes for all."""
+    the top goes for all.
+
+    InputError: a field that is wrong, by its name and its claim.
+    """
     fields = with_names(read_toml(Path(path), "a file of claims"), Path(path).parent)
     return _claims_in(fields, str(path))
 

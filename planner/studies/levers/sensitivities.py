@@ -317,11 +317,11 @@ def global_sensitivity(
     Figures vary independently, log-uniformly over their ranges (see `sensitivity`); None: the
     `most` that move the objective most one at a time. `samples` is a power of 2; samples × (figures
     + 2) plans are made, each anew. The same seed gives the same indices. Needs scipy (`pip install
-    spread-planner[sensitivity]`). Ctrl-C keeps what is done in `file`.
+    spread-planner[sensitivity]`). Ctrl-C keeps what is done in `file`. InputError: samples that are
+    no power of 2, ranges that leave no plan.
 
     [1] Saltelli et al., Variance based sensitivity analysis of model output, Comput. Phys. Commun.
-    181, 2010.
-    """
+    181, 2010."""
     graph, topology, stats = model_of(graph), machine_of(topology), _scipy_stats()
     if samples < 2 or samples & (samples - 1):
         raise InputError(f"samples must be a power of 2, not {samples}")

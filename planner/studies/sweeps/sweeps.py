@@ -184,7 +184,7 @@ def sweep(
     `concurrent.futures.Executor` instead, such as Dask's `Client.get_executor()`, with `in_flight`
     chunks of cells under way. `time_limit_s` holds for each cell; where it binds, answers depend on
     the machine. `space` "any" takes plans too that a machine's software cannot be started with.
-    """
+    InputError: nothing to plan, too many cells, or options that do not go together."""
     _check_counts(executor, processes, in_flight)
     lists: list[Sequence[Any]] = [
         _several(one) for one in (models, topologies, workloads, objectives)
