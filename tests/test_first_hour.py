@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import planner as pl
 from tests.pages import DOCS, FENCE
 
 TEXT = (DOCS / "first_hour.md").read_text(encoding="utf-8")
@@ -64,7 +65,9 @@ def test_the_jobs_are_done_from_python(folder, run, capsys):
 
 
 @pytest.mark.slow
-def test_the_page_tells_the_plan_that_it_gets(folder, run):
-    answer = run("cluster", "llama-3.1-70b", "cards.toml", "--weights", "q4_k_m", "--batch", "1")
-    assert "PP2, 35+47" in answer.out
-    assert "35 layers on the old card, 47 on the new one" in TEXT
+def test_the_page_tells_the_plan_that_it_gets(folder):
+    graph = pl.load_model("llama-3.1-70b", weight_dtype="q4_k_m")
+    found = pl.partition_cluster(graph, "cards.toml", pl.Workload(batch_size=1), minimize="tpot_s")
+    for stage in found.plan.stages:
+        assert f"{len(stage.layers)} layers on the {stage.pool} card" in TEXT
+    assert f"{1e3 * found.objective:.0f} ms a token" in TEXT
