@@ -248,14 +248,22 @@ def _best(offered: Iterable[Lane]) -> Lanes:
 
 
 def worst_of(groups: Iterable[Lanes]) -> Lanes:
-    """No better than any of several: of their widest lanes the narrowest and farthest of each, and
-    so of their nearest."""
-    every = list(groups)
-    found = []
-    for number in (0, -1):
-        width = min(lanes[number].bandwidth_bytes_per_s for lanes in every)
-        found.append(Lane(width, max(lanes[number].latency_s for lanes in every)))
-    return _best(found)
+    """What all of several groups have at once: of each choice of one lane of every group the
+    narrowest and the farthest, and of these the ones that no other is better than.
+
+    Of all choices: those of the widest lanes alone would be farther once one of them widens.
+    """
+    first, *others = groups
+    found = _best(first)
+    for lanes in others:
+        found = _best(_both(one, other) for one in found for other in lanes)
+    return found
+
+
+def _both(one: Lane, other: Lane) -> Lane:
+    """As narrow as the narrower and as far as the farther."""
+    width = min(one.bandwidth_bytes_per_s, other.bandwidth_bytes_per_s)
+    return Lane(width, max(one.latency_s, other.latency_s))
 
 
 def check_links(name: str, links: Sequence[Wire], units: int) -> None:

@@ -4,7 +4,7 @@ import itertools
 
 import networkx as nx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import planner as pl
@@ -188,6 +188,9 @@ def test_a_broken_link_of_a_full_mesh_slows_and_never_speeds(broken, tensor_byte
     assert sum(less) > sum(whole)
 
 
+@example(
+    [1e9, 256690083565.0, 256690083559.0, 64172520892.0, 96258781337.0, 192517562674.0], 4, 2.0, 1e4
+)
 @given(
     st.lists(st.floats(1e9, 1e12), min_size=6, max_size=6),
     st.integers(0, 5),
