@@ -21,6 +21,7 @@ from unittest import mock
 
 import typer
 
+import planner as pl
 from planner import cli
 from planner.cli import machine as machine_commands
 from planner.cli import running as running_commands
@@ -203,7 +204,7 @@ def room() -> Path:
     """A folder with the files that words name; each case gets a copy of it."""
     folder = Path(tempfile.mkdtemp(prefix="fuzz-words-"))
     graph_text = json.dumps(CONFIG)
-    plan = nouns.plan_files(folder)[1].read_text(encoding="utf-8")
+    plan = pl.uniform_plan(nouns.graph(), "gh200").to_json()
     proof = nouns.certificate_files(folder)[0].read_text(encoding="utf-8")
     for path in folder.iterdir():
         path.unlink()

@@ -673,7 +673,7 @@ def test_tokens_of_a_chip_under_a_rate_are_most_where_the_fewest_chips_keep_up(s
 @pytest.mark.parametrize("name", ["usd_per_hour", "usd_per_million_tokens"])
 def test_without_a_price_nothing_that_counts_dollars_is_asked(name):
     machine = priced_machine(price=Price())
-    with pytest.raises(pl.InputError, match=f"^{name} needs a price of tiny"):
+    with pytest.raises(pl.InputError, match=f"^{name} needs the price of tiny"):
         pl.partition(tiny_graph(2), machine, OPEN, minimize=name)
 
 

@@ -198,7 +198,7 @@ def test_a_stop_in_the_middle_keeps_the_plan_and_a_bound_that_holds(monkeypatch)
 
 def test_a_solver_has_one_name_and_it_is_known():
     graph, topology = tiny_graph(2), tiny_topology(2)
-    with pytest.raises(pl.InputError, match="give one"):
+    with pytest.raises(pl.InputError, match="not both"):
         pl.partition(graph, topology, WORK, solver="auto", engine="cp-sat")
     with pytest.raises(pl.InputError, match="cp-sat"):
         pl.partition(graph, topology, WORK, solver="cpsat")

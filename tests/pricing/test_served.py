@@ -16,7 +16,7 @@ WORK = Workload(batch_size=9, prompt_tokens=100, output_tokens=20)
 def test_a_price_list_is_made_once_and_only_when_it_is_asked_for():
     undraftable = Served(GRAPH, MACHINE, WORK.replace(speculation=Speculation(tokens=None)))
     assert undraftable.usable_bytes == PriceList(GRAPH, MACHINE).usable_bytes
-    with pytest.raises(InputError, match="how many"):
+    with pytest.raises(InputError, match="give one, such as 4"):
         _ = undraftable.prices
     served = Served(GRAPH, MACHINE, WORK)
     assert served.prices is served.prices

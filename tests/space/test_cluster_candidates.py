@@ -53,7 +53,7 @@ def test_what_clusters_are_not_planned_for_is_said(field, word):
 
 def test_a_price_that_a_pool_lacks_is_asked_for_by_name():
     cluster = pl.load_cluster("three-macs")
-    with pytest.raises(pl.InputError, match="needs a price of m3-max"):
+    with pytest.raises(pl.InputError, match="needs the price of m3-max"):
         ClusterCandidates(
             tiny_graph(2),
             cluster,

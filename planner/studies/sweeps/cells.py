@@ -47,6 +47,7 @@ DIRECTIONS = {
 }
 PRICED_BY = (
     "errors.py",
+    "allowance.py",
     "guards.py",
     "records.py",
     "units.py",
@@ -60,8 +61,12 @@ PRICED_BY = (
     "scoring",
     "space",
     "answers",
+    "planning/best.py",
+    "planning/ceilings.py",
     "planning/conflicts.py",
+    "planning/cutting_off.py",
     "planning/engine_search.py",
+    "planning/first_plans.py",
     "planning/polishing.py",
     "planning/promise_search.py",
     "planning/range_search.py",

@@ -82,7 +82,7 @@ def test_no_plan_at_all_is_refused():
 
 
 def test_a_wrong_question_is_refused():
-    with pytest.raises(InputError, match="needs a price"):
+    with pytest.raises(InputError, match="needs the price of rtx-4090"):
         sensitivity(
             GRAPH, MACHINE.replace(price=pl.load_topology("rtx-4090").price.replace(usd_per_chip_hour=None)), ONE, [WATTS],
             minimize="usd_per_million_tokens", progress=False,
