@@ -99,7 +99,7 @@ def score_command(
     """
     reading = command if isinstance(command, Reading) else read_command(command)
     if minimize is not None and maximize is not None:
-        raise InputError("minimize and maximize are both given; a plan is best for one field")
+        raise InputError("give minimize or maximize, not both: a plan is best for one field")
     bases: dict[str, Any] = {
         "power_scope": power_scope,
         "power_basis": power_basis,

@@ -52,7 +52,7 @@ def test_a_rate_is_as_many_sequences_as_it_keeps_in_flight():
                           ttft=Spread(mean_s=0.1)))  # fmt: skip
     (row,) = made.rows
     assert (row.field, row.batch_size, row.arrivals) == ("tpot_s", 4, "steady")
-    assert "hang on bursts" in made.remarks[0]
+    assert "depend on bursts" in made.remarks[0]
     with pytest.raises(pl.InputError, match="say --batch"):
         rows_of(run_of(load="rate"))
 
@@ -179,7 +179,7 @@ def test_a_run_points_at_its_own_file(saved):
     assert {later.model, later.topology, later.plan_file} == {str(saved)}
     assert (later.software, later.chips, later.batch_size) == ("torch-gloo-cpu", 2, 6)
     assert (later.weight_dtype, later.arrivals) == ("fp32", "together")
-    assert made.remarks[0].endswith("put together as an idle machine would take them")
+    assert made.remarks[0].endswith("added up as on an idle machine")
     cases, refused = cases_of([first, later])
     assert not refused
     assert [len(case.topology.fabrics) for case in cases] == [1, 1]

@@ -52,7 +52,7 @@ def test_a_file_and_another_model_and_formats_are_taken(run, tmp_path):
         (("--from", COMMAND, "hgx-h100"), "with --machine"),
         (("--from", COMMAND, "--machine", "hgx-h100", "--tensor", "2"), "its own degrees"),
         (("--from", COMMAND, "--machine", "hgx-h100", "--usable-memory", "0.9"), "memory"),
-        (("--from", "ls", "--machine", "hgx-h100"), "no engine is started"),
+        (("--from", "ls", "--machine", "hgx-h100"), "does not start a known engine"),
         (("--from", "vllm serve a/b", "--machine", "hgx-h100"), "--model NAME"),
         ((*SMALL, "--machine", "hgx-h100"), "give --from"),
     ],

@@ -53,7 +53,7 @@ def test_without_a_word_on_nodes_the_same_chips_are_no_replicas() -> None:
     line = "CUDA_VISIBLE_DEVICES=0,1 vllm serve m -tp 2\n"
     reading = read_command(line * 2)
     assert reading.launch.replicas == 1
-    assert "first command alone" in reading.told[-1].words
+    assert "only the first command" in reading.told[-1].words
 
 
 @pytest.mark.parametrize("lender", ["rpc-server", "ggml-rpc-server"])

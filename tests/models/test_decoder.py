@@ -335,7 +335,7 @@ def shape(**changes):
         ({"experts": 8, "experts_active": 2}, "experts need expert_ffn"),
         ({"ffn": 0}, "DecoderShape.ffn: a decoder without experts needs"),
         ({"kv_latent": 512}, "latent attention needs rope_dim, nope_dim and value_dim"),
-        ({"pattern": "MX"}, "DecoderShape.pattern: 'X' is no kind of layer"),
+        ({"pattern": "MX"}, "DecoderShape.pattern: 'X' is not a kind of layer"),
         ({"pattern": "*"}, "DecoderShape.pattern: it names 1 layers of 2"),
         ({"pattern": "*E"}, "DecoderShape.pattern: its layers E need experts"),
         ({"pattern": "M*"}, "DecoderShape.recurrence: layers without attention need"),

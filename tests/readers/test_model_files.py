@@ -54,10 +54,10 @@ def test_tensors_go_before_a_config_that_says_otherwise_and_the_answer_says_so(t
     write_safetensors(tmp_path / "model.safetensors", hugging_face_tensors())
     graph = pl.load_model(tmp_path)
     assert graph.weight_dtype == "bf16"
-    assert any("tensors go before the config" in remark for remark in graph.remarks)
+    assert any("formats are taken from the tensors" in remark for remark in graph.remarks)
     written(tmp_path, LLAMA)
     agreed = pl.load_model(tmp_path)
-    assert not any("go before" in remark for remark in agreed.remarks)
+    assert not any("formats are taken" in remark for remark in agreed.remarks)
     assert agreed.weight_bytes == graph.weight_bytes
 
 
@@ -199,5 +199,5 @@ def test_a_module_states_itself(tmp_path):
 
 
 def test_what_is_no_model_is_refused():
-    with pytest.raises(InputError, match="a dict is no model that is read"):
+    with pytest.raises(InputError, match="a dict is not a model"):
         pl.load_model({})
