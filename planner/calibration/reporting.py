@@ -19,14 +19,14 @@ OPENING = """# Calibration
 
 Written by `planner calibrate --shipped` (`make calibration`). Errors are factors: 10 % means a factor of 1.1, up or down;
 a bias is the median of ln(predicted / measured)."""
-LEFT_OUT = """The rows of each model, machine, source, maker of chips and generation of software are left out in turn and predicted by
-constants that were fitted without them, as long as a quarter of a stack's rows remains; the interval is that of the remaining
-rows. Where a stack has only one of each, its rows are left out one by one."""
+LEFT_OUT = """The rows of each model, machine, source, maker of chips and generation of software are left out in turn and
+predicted by constants that were fitted without them, as long as a quarter of a stack's rows remains; the interval is that of the
+remaining rows. Where a stack has only one of each, its rows are left out one by one."""
 EVIDENCE = """What an interval rests on: rows of the same kind remained (measured), only rows of a similar chip, format or load
 remained (near measured), or neither (extrapolated)."""
-PROMISES = """For the request times and token rates that were left out: the share that is no worse than what a plan promises with a
-probability (`sure=`). ± is how far this share would spread around 80 % by chance, if so many measured rows were independent; lean
-is the median by which the measured figure is worse than the predicted one; the last column is the factor by which half widths
+PROMISES = """For the request times and token rates that were left out: the share that is no worse than what a plan promises with
+a probability (`sure=`). ± is how far this share would spread around 80 % by chance, if so many measured rows were independent;
+lean is the median by which the measured figure is worse than the predicted one; the last column is the factor by which half widths
 would have to grow on this side to keep 80 %."""
 WORST = 5
 REMARKS = Path(__file__).parent / "remarks.md"

@@ -101,7 +101,7 @@ def test_layers_that_stay_off_the_cards_are_the_first(llama: ModelGraph) -> None
     )
     # 13 of 32 decoder layers (the output layer is one of the 20), and the embedding.
     assert plan.stages[0].offloaded == llama.names[:14]
-    assert remarks == ("13 layers lie off the cards",)
+    assert remarks == ("13 layers are not on the cards",)
 
 
 def test_the_engine_is_started_with_the_limits_that_it_is_told(llama: ModelGraph) -> None:

@@ -336,7 +336,7 @@ def shape(**changes):
         ({"ffn": 0}, "DecoderShape.ffn: a decoder without experts needs"),
         ({"kv_latent": 512}, "latent attention needs rope_dim, nope_dim and value_dim"),
         ({"pattern": "MX"}, "DecoderShape.pattern: 'X' is not a kind of layer"),
-        ({"pattern": "*"}, "DecoderShape.pattern: it names 1 layers of 2"),
+        ({"pattern": "*"}, "DecoderShape.pattern: it names 1 layers, but the model has 2"),
         ({"pattern": "*E"}, "DecoderShape.pattern: its layers E need experts"),
         ({"pattern": "M*"}, "DecoderShape.recurrence: layers without attention need"),
         ({"attention_every": 2}, "DecoderShape.recurrence: layers without attention need"),

@@ -158,7 +158,7 @@ class _DecoderReader:
         streams = self.config.whole(names, default=1) or 1
         if streams > 1 and family_of(self.kind) is None:
             raise self.config.fault(
-                f"{self.config.name_of(names)} is not supported for model_type {self.kind!r}"
+                f"{self.config.name_of(names)} is not a known key for model_type {self.kind!r}"
             )
         return streams
 

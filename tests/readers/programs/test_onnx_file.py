@@ -217,7 +217,7 @@ def test_nodes_may_stand_in_any_order(tmp_path):
 def test_unknown_operators_are_elementwise_with_a_remark_or_refused(tmp_path):
     odd = by_hand.node("Odd", ["y"], ["z"], "what", "my.domain")
     graph = loaded(tmp_path, [CONV, odd], [W], stated=[by_hand.value("z", [1, 16, 8, 8])])
-    assert graph.confidence.endswith("being unknown: Odd")
+    assert graph.confidence.endswith("unknown, and counted as elementwise: Odd")
     assert graph.layers[0].operators[1].demand().flop_per_token == 4 * 1024
     assert "my.domain.Odd (node 'what') makes tensors of unknown shape" in refusal(
         tmp_path, [CONV, odd], [W]

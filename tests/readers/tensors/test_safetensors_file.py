@@ -105,8 +105,8 @@ def test_tensors_may_not_overlap(tmp_path):
     [
         (b"", "has 0 bytes"),
         (b"1234567", "has 7 bytes"),
-        (struct.pack("<Q", 2**60), "and 0 follow; it is truncated"),
-        (struct.pack("<Q", 3) + b"{}", "says that its header has 3 bytes, and 2 follow"),
+        (struct.pack("<Q", 2**60), "but only 0 follow; it is truncated"),
+        (struct.pack("<Q", 3) + b"{}", "says that its header has 3 bytes, but only 2 follow"),
         (with_header(b"[]", 0), "its header must begin with a brace"),
         (with_header(b"\xef\xbb\xbf{}", 0), "its header must begin with a brace"),
         (with_header(b"{\xff}", 0), "is not text"),
