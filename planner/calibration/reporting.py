@@ -26,8 +26,8 @@ EVIDENCE = """What an interval rests on: rows of the same kind remained (measure
 remained (near measured), or neither (extrapolated)."""
 PROMISES = """For the request times and token rates that were left out: the share that is no worse than what a plan promises with
 a probability (`sure=`). ± is how far this share would spread around 80 % by chance, if so many measured rows were independent;
-lean is the median by which the measured figure is worse than the predicted one; the last column is the factor by which half widths
-would have to grow on this side to keep 80 %."""
+lean is the median by which the measured figure is worse than the predicted one; the last column is the factor by which half
+widths would have to grow on this side to keep 80 %."""
 WORST = 5
 REMARKS = Path(__file__).parent / "remarks.md"
 """What a person has found out about the worst rows."""

@@ -311,7 +311,7 @@ def global_sensitivity(
     space: Space = "engine",
     progress: bool | Callable[[Tally], None] = True,
 ) -> GlobalSensitivity:
-    """Sobol indices [1]: what share of the objective's variance each figure is behind when all vary
+    """Sobol indices [1]: the share of the objective's variance that each figure causes when all vary
     at once.
 
     Figures vary independently, log-uniformly over their ranges (see `sensitivity`); None: the
