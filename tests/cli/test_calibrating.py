@@ -76,7 +76,7 @@ def test_rows_of_other_software_are_left_out_and_told(run, result, tmp_path):
         (("{result}", *ON, "--out", "{out}", "--to-csv", "{out}"), "give each a file of its own"),
         (
             ("{result}", *ON, "--model", "lama", "--out", "{out}"),
-            "lama is no model of the catalogue",
+            "lama is not in the catalogue",
         ),
         (("{result}", "--machine", "hgx-h", "--out", "{out}"), "no row that can be predicted: "),
         (("{csv}", *ON, "--out", "{out}"), "--machine is about results of tools"),

@@ -14,7 +14,7 @@ def test_a_command_is_priced_as_the_function_does(run):
     answer = run("score", "--from", COMMAND, "--machine", "hgx-h100", *LOAD)
     workload = pl.Workload(batch_size=8, prompt_tokens=512, output_tokens=64)
     assert (answer.status, answer.err) == (0, "")
-    assert answer.out.startswith(f"{score_command(COMMAND, 'hgx-h100', workload)}\n\nnot given")
+    assert answer.out.startswith(f"{score_command(COMMAND, 'hgx-h100', workload)}\n\ndefaults used")
     assert "the best plan on " in answer.out
     assert "--enable-dbo  not priced" in answer.out
 

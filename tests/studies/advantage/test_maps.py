@@ -230,7 +230,7 @@ def test_a_machine_whose_power_or_price_is_not_known_does_not_lose_but_is_refuse
     made = map_grids(("tpu-v6e", "groq-lpu-chain"), **FEW)
     with pytest.raises(pl.InputError, match="power of tpu-v6e, which is not published"):
         made.map(speeds=SPEEDS)
-    with pytest.raises(pl.InputError, match=r"tpu-v6e \(rental\) and groq-lpu-chain \(node"):
+    with pytest.raises(pl.InputError, match=r"tpu-v6e \(rental\), groq-lpu-chain \(node"):
         made.map("usd_per_million_tokens", speeds=SPEEDS)
     assert made.map("chips", speeds=SPEEDS).counts == ""
 
