@@ -27,7 +27,7 @@ MOST_WRITTEN = 20
 
 
 class PlannerError(Exception):
-    """The root of everything that this package raises on purpose."""
+    """The base class of all errors that this package raises on purpose."""
 
 
 class InputError(PlannerError, ValueError):

@@ -167,7 +167,7 @@ class Fleet(Answer):
 
 
 class Move(Record):
-    """Weights that a chip must be sent."""
+    """Weights that must be sent to a chip."""
 
     layers: tuple[str, ...]
     chip: int

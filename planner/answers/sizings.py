@@ -66,7 +66,7 @@ class Told(Record):
 
 
 class SizedMachine(Record):
-    """The fewest chips of one machine that do, or why none do."""
+    """The fewest chips of one machine that are enough, or why no number of them is."""
 
     machine: str
     """As it was asked for."""

@@ -115,9 +115,11 @@ def _rows_of(one: Benchmark, ran: Ran, name: str, path: Path) -> Converted:
     ]
     remarks: tuple[str, ...] = ()
     if one.load == "rate" and one.ttft.middle_s:
-        remarks = ("first tokens under a rate of requests are left out: they hang on bursts",)
+        remarks = (
+            "times to the first token under a rate of requests are left out: they depend on bursts",
+        )
     if one.clock == "cpu":
-        remarks += ("its times are CPU seconds, put together as an idle machine would take them",)
+        remarks += ("its times are CPU seconds, added up as on an idle machine",)
     return Converted(tuple(rows), remarks)
 
 
@@ -199,8 +201,8 @@ def _about(one: Benchmark, ran: Ran, path: Path) -> dict[str, Any]:
     engine = launch.engine if launch else _stack_named(one.engine)
     if one.clock == "cpu" and ran.software not in ("", engine):
         raise InputError(
-            f"{path} counts CPU seconds, which {engine} prices and {ran.software} does not; say"
-            f" --software {engine}, or run the plan again with --clock wall"
+            f"{path} has CPU seconds, which the stack {engine} prices and {ran.software} does not;"
+            f" give --software {engine}, or run the plan again with --clock wall"
         )
     return {
         "model": model,
@@ -258,8 +260,7 @@ def _drafts(launch: Launch | None) -> dict[str, int]:
     kind = launch.drafting.kind
     if kind not in OWN_HEADS:
         raise InputError(
-            f"drafts by {kind} have no place in a row of measurements; those by"
-            f" {listed(OWN_HEADS)} have"
+            f"a row of measurements cannot have drafts by {kind}, only by {listed(OWN_HEADS)}"
         )
     return {"draft_tokens": launch.drafting.tokens}
 

@@ -126,7 +126,7 @@ def fit_software(cases: Sequence[Fitted], *, strength: float = 0.05, rounds: int
     if not enough(used, told):
         hints = to_measure(told or shipped)
         raise InputError(
-            f"{len(used)} rows cannot tell {len(told)} constants of {software.name} apart;"
+            f"{len(used)} rows are not enough to fit {len(told)} constants of {software.name};"
             f" measure more, such as {hints}"
         )
 

@@ -75,8 +75,8 @@ def fit_runs(runs: Sequence[Run]) -> tuple[Drawn, ...]:
     """The same from runs, of which some may have been left out."""
     if len(runs) < LEAST_ROWS:
         raise InputError(
-            f"what chips draw needs {LEAST_ROWS} measured rows of power_w with power_scope chip;"
-            " measure more, such as decode at several batches and prefill"
+            f"to fit the power of chips takes {LEAST_ROWS} measured rows of power_w with"
+            " power_scope chip; measure more, such as decode at several batches and prefill"
         )
     by_generation: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
@@ -108,8 +108,8 @@ def fit_host_share(cases: Sequence[Case]) -> float:
             shares.append(1 - (full - row.value) / (2 * (full - half)))
     if not shares:
         raise InputError(
-            "what hosts draw needs measured rows of power_w with power_scope system, on a machine"
-            " that knows the watts of its chips and of the system"
+            "to fit the power of hosts takes measured rows of power_w with power_scope system, on"
+            " a machine whose file has the power of its chips and of the system"
         )
     return float(np.median(shares))
 
@@ -146,7 +146,8 @@ def _probes(topology: Topology) -> tuple[Topology, ...]:
     each activity."""
     if topology.power.chip_w is None:
         raise InputError(
-            f"power of {topology.name} needs the watts of its chip; give chip.power in its file"
+            f"the power of {topology.name} needs the power of its chip; write chip.power into its"
+            " file"
         )
     idle = Power(chip_w=1.0, idle_share=0.5)
     powers = (idle, *(idle.replace(**{name: PROBE}) for name in NAMES[1:]))

@@ -17,17 +17,17 @@ from planner.calibration.validation import Case, Refused, accuracies_of
 
 OPENING = """# Calibration
 
-Written by `planner calibrate --shipped` (`make calibration`). Errors are factors: 10 % is off by a factor of 1.1 either way;
+Written by `planner calibrate --shipped` (`make calibration`). Errors are factors: 10 % means a factor of 1.1, up or down;
 a bias is the median of ln(predicted / measured)."""
-LEFT_OUT = """Each model, machine, source, maker of chips and generation of software in turn is predicted by constants that were
-fitted without it, as long as a quarter of a stack's rows is left; its interval is that of what was left. Of a stack with
-one of each, each row."""
-EVIDENCE = """What the interval says of itself: rows like it were left (measured), a chip, a format or a load of theirs was only
-near (near measured), or neither (extrapolated)."""
-PROMISES = """Of the times of requests and the rates of tokens that were left out: how many are no worse than what a plan keeps
-with a probability (`sure=`). ± is what chance alone would make of 80 % of so many measured rows, were they independent; lean is
-by how much the measured figure is worse than the predicted one, in the middle; the last column, how many times as wide
-half widths would have to be on this side for 80 % to be kept."""
+LEFT_OUT = """The rows of each model, machine, source, maker of chips and generation of software are left out in turn and
+predicted by constants that were fitted without them, as long as a quarter of a stack's rows remains; the interval is that of the
+remaining rows. Where a stack has only one of each, its rows are left out one by one."""
+EVIDENCE = """What an interval rests on: rows of the same kind remained (measured), only rows of a similar chip, format or load
+remained (near measured), or neither (extrapolated)."""
+PROMISES = """For the request times and token rates that were left out: the share that is no worse than what a plan promises with
+a probability (`sure=`). ± is how far this share would spread around 80 % by chance, if so many measured rows were independent;
+lean is the median by which the measured figure is worse than the predicted one; the last column is the factor by which half
+widths would have to grow on this side to keep 80 %."""
 WORST = 5
 REMARKS = Path(__file__).parent / "remarks.md"
 """What a person has found out about the worst rows."""
@@ -72,7 +72,7 @@ def _left_out(rows: Sequence[Outside], made: Interval) -> list[str]:
         PROMISES,
         promises_table(promises_of(rows, made)),
         "### What intervals are wider for",
-        _table(("reason", "80 % half width that is added in squares, all stacks"), _wider(made)),
+        _table(("reason", "80 % half width, added in quadrature, all stacks"), _wider(made)),
     ]
 
 

@@ -175,7 +175,8 @@ def scale_software(cases: Sequence[Fitted]) -> Scaled:
     before = seen.errors(start)
     if float(np.abs(_slopes(seen, start)).max()) < LEAST_EFFECT:
         raise InputError(
-            f"these rows say nothing of {software.name}: no factor of its times moves them"
+            f"these rows cannot calibrate {software.name}: none of its factors changes what is"
+            " predicted for them"
         )
     found, spread = _settled(seen)
     constants = seen.constants(found)

@@ -192,7 +192,7 @@ def _score_case(row: Measurement, loaded: _Loaded) -> Case:
     if figure is None:
         raise InputError(f"{told(row.field)} is not known on {row.topology}")
     if not isinstance(figure, int | float):
-        raise InputError(f"{row.field} is no figure that can be measured")
+        raise InputError(f"{row.field} is not a field that can be measured")
     low, high = score.interval(row.field, 0.8)
     width = math.log(high / low) / 2 if low > 0 else 0.0
     setting = run.setting()

@@ -139,8 +139,8 @@ COMMANDS: dict[str, Entry] = {
     "fields": Entry(
         "entries",
         "fields",
-        "What can be asked for: objectives, limits and what is told besides, with units and"
-        " direction.",
+        "Fields of an answer: those that can be optimised or limited, and those that are only"
+        " shown, with units and direction.",
     ),
     "show": Entry(
         "entries",

@@ -88,10 +88,12 @@ DraftRule = Annotated[
     str | None, typer.Option("--drafts", help="none, or best: as each software drafts best.")
 ]
 Pools = Annotated[
-    bool, typer.Option("--pools", help="Prompts have a pool of their own where software can.")
+    bool,
+    typer.Option("--pools", help="Prompts get a pool of their own where the software can do that."),
 ]
 MostUsers = Annotated[
-    str | None, typer.Option("--users", help="Most requests in flight, or 'max': as many as pay.")
+    str | None,
+    typer.Option("--users", help="Most requests in flight, or 'max': as many as are best."),
 ]
 ComingRate = Annotated[
     str | None, typer.Option("--rate", help="Requests a second that come in all.")

@@ -120,17 +120,13 @@ Sparsity = Annotated[
     str | None,
     typer.Option("--sparsity", help="Prune the layers: '2:4', or a share of zeros, '90 %'."),
 ]
-Steps = Annotated[
-    int | None, typer.Option("--steps", help="Denoising steps; of a diffusion model, as the next.")
-]
-Height = Annotated[int | None, typer.Option("--height", help="Of a picture, in pixels.")]
-Width = Annotated[int | None, typer.Option("--width", help="Of a picture, in pixels.")]
+Steps = Annotated[int | None, typer.Option("--steps", help="Denoising steps of a diffusion model.")]
+Height = Annotated[int | None, typer.Option("--height", help="Height of a picture in pixels.")]
+Width = Annotated[int | None, typer.Option("--width", help="Width of a picture in pixels.")]
 Frames = Annotated[int | None, typer.Option("--frames", help="Of a film.")]
 Dimensions = Annotated[
     list[str] | None,
-    typer.Option(
-        "--dimension", help="Of an ONNX file, the size of an axis that it leaves open: batch=1."
-    ),
+    typer.Option("--dimension", help="Size of an open axis of an ONNX file: batch=1."),
 ]
 Batch = Annotated[
     str | None,
@@ -153,15 +149,15 @@ Output = Annotated[str, typer.Option("--output", help="Output tokens of a reques
 Cached = Annotated[
     str,
     typer.Option(
-        "--cached-share", help="Of each prompt, what is in the cache already: '0.4', '40 %'."
+        "--cached-share", help="Share of each prompt that is in the cache already: '0.4', '40 %'."
     ),
 ]
 Arrivals = Annotated[
     str,
     typer.Option(
         "--arrivals",
-        help="steady: a finished request is replaced; together: one batch; poisson: requests come"
-        " when they like, at --rate or as many as keep the limits.",
+        help="steady: a finished request is replaced; together: one batch; poisson: requests arrive"
+        " at random, at --rate or as many as keep the limits.",
     ),
 ]
 Chips = Annotated[
@@ -214,24 +210,31 @@ Hourly = Annotated[
     str | None,
     typer.Option(
         "--price",
-        help="Of each chip: '2.10 USD/h', a lease of '20000 USD/month', or what is asked for tokens"
-        " in and out, '0.59/0.79 USD/Mtok'; default: the machine's.",
+        help="Price of each chip: '2.10 USD/h', a lease of '20000 USD/month', or what is asked for"
+        " tokens in and out, '0.59/0.79 USD/Mtok'; default: the machine's.",
     ),
 ]
 Licence = Annotated[
     str | None,
-    typer.Option("--licence", help="Of software, for each chip bought or leased: '4500 USD/year'."),
+    typer.Option(
+        "--licence", help="Price of software for each chip bought or leased: '4500 USD/year'."
+    ),
 ]
 Lifetime = Annotated[
     str | None,
-    typer.Option("--lifetime-years", help="Of what is bought: '5', '5 years'; default: 4."),
+    typer.Option(
+        "--lifetime-years", help="Lifetime of what is bought: '5', '5 years'; default: 4."
+    ),
 ]
 PowerPrice = Annotated[
-    str | None, typer.Option("--usd-per-kwh", help="'0.08', '0.08 USD/kWh'; default: 0.10.")
+    str | None,
+    typer.Option("--usd-per-kwh", help="Price of power: '0.08', '0.08 USD/kWh'; default: 0.10."),
 ]
 Pue = Annotated[
     float | None,
-    typer.Option("--pue", help="What a site draws over what its machines draw; default: 1.2."),
+    typer.Option(
+        "--pue", help="Power of the site over the power of its machines (PUE); default: 1.2."
+    ),
 ]
 Utilisation = Annotated[
     str | None,
@@ -286,8 +289,8 @@ Sure = Annotated[
     str | None,
     typer.Option(
         "--sure",
-        help="Keep each limit with this probability, such as 0.8 or '80 %', for all that prices"
-        " may be off.",
+        help="Keep each limit with this probability, such as 0.8 or '80 %', given the error of the"
+        " price.",
     ),
 ]
 TimeLimit = Annotated[
@@ -319,14 +322,15 @@ SpaceName = Annotated[
 EngineName = Annotated[
     str,
     typer.Option(
-        "--solver", "--engine", help="auto, or cp-sat: OR-Tools is told the question anew."
+        "--solver", "--engine", help="auto, or cp-sat: OR-Tools CP-SAT solves the question instead."
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed")]
 SharedTokens = Annotated[
     bool,
     typer.Option(
-        "--sequence-parallel", help="Also share out the tokens of a sequence: for long prompts."
+        "--sequence-parallel",
+        help="Also split the tokens of a sequence over chips, for long prompts.",
     ),
 ]
 Why = Annotated[
@@ -674,8 +678,8 @@ def speculation_of(drafts: Drafts, formats: Formats) -> "Speculation | None":
     if drafts.draft is None:
         if drafts != Drafts():
             raise InputError(
-                "--speculative-tokens, --draft-kind and --acceptance speak of drafts; give --draft NAME, or"
-                " --draft lookup"
+                "--speculative-tokens, --draft-kind and --acceptance need a draft; give --draft"
+                " NAME, or --draft lookup"
             )
         return None
     # Open axes and what is pruned are the model's; a draft has neither.

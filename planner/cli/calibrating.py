@@ -41,21 +41,25 @@ CsvOut = Annotated[
     typer.Option("--to-csv", help="Write the rows here, as a CSV of measurements."),
 ]
 RanOn = Annotated[
-    str | None, typer.Option("--machine", help="What a tool measured on: a name, or a TOML file.")
+    str | None,
+    typer.Option("--machine", help="Machine that a tool measured on: a name, or a TOML file."),
 ]
 Command = Annotated[
     str | None,
     typer.Option(
         "--command",
-        help="That started the engine, or a file that holds it; default: FILE.command beside each"
-        " result.",
+        help="Command that started the engine, or a file that holds it; default: FILE.command"
+        " beside each result.",
     ),
 ]
 RanModel = Annotated[
-    str | None, typer.Option("--model", help="That a tool measured; default: as it was asked for.")
+    str | None,
+    typer.Option(
+        "--model", help="Model that a tool measured; default: the one that it was asked for."
+    ),
 ]
 RanChips = Annotated[
-    int | None, typer.Option("--chips", help="Of the engine; default: by its degrees.", min=1)
+    int | None, typer.Option("--chips", help="Chips of the engine; default: by its degrees.", min=1)
 ]
 RanWeights = Annotated[
     str | None, typer.Option("--weights", help="Format of the weights; default: as named.")
@@ -228,7 +232,7 @@ def _fitted(fit: Fit) -> list[str]:
     lines = [*aligned([header, *moved]), "", _errors(fit)]
     if fit.untouched:
         hint = MEASURE[fit.untouched[0]]
-        lines.append(f"no row tells {listed(fit.untouched)}; next, measure {hint}")
+        lines.append(f"no row determines {listed(fit.untouched)}; next, measure {hint}")
     return lines
 
 

@@ -103,7 +103,7 @@ class OfCommand:
                 name = "model" if one.name == "stand_in" else one.name.replace("_", "-")
                 name = "no-best" if one.name == "best" else name
                 raise InputError(
-                    f"--{name} is asked of a command; give --from COMMAND, or leave it out"
+                    f"--{name} is only for a command; give --from COMMAND, or leave it out"
                 )
 
 

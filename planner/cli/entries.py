@@ -29,8 +29,8 @@ FIGURE_COLUMNS = ("figure", "value", "sure", "off by", "source")
 
 
 def fields(format: RowsShape = "table") -> None:
-    """What can be asked for: objectives, limits and what is told besides, with units and
-    direction."""
+    """Fields of an answer: those that can be optimised or limited, and those that are only shown,
+    with units and direction."""
     from planner.report.text import aligned
 
     rows = field_rows()
@@ -38,8 +38,8 @@ def fields(format: RowsShape = "table") -> None:
     lines = [columns, *(tuple(row[name] for name in columns) for row in rows)]
     notes = [
         "",
-        "--minimize or --maximize takes any field with a direction, --limit a worst value of it;",
-        "of times in percentiles and of --sure one machine alone is asked, by plan, compare and size.",
+        "--minimize and --maximize take any field with a direction; --limit takes its worst value.",
+        "Percentiles (p50 to p99) and --sure are for one machine only, in plan, compare and size.",
     ]
     answer_rows(format, "\n".join([*aligned(lines), *notes]), rows, rows)
 
@@ -62,7 +62,7 @@ def field_rows() -> list[dict[str, str]]:
             {
                 "field": name,
                 "unit": word.unit or "count",
-                "better": better or "(told only)",
+                "better": better or "(shown only)",
                 "asked of": " and ".join(kinds),
                 "what it is": word.title,
             }
@@ -226,4 +226,8 @@ def _source_lines(cited: "set[str]") -> list[str]:
 
     known: Mapping[str, str] = sources()
     lines = [f"  {name}: {known[name]}" for name in sorted(cited) if name in known]
-    return ["", "off by: half of the 80 % interval", "sources", *lines] if lines else []
+    legend = [
+        "sure: how good the source is",
+        "off by: the true value is within ± this share, with a probability of 80 %",
+    ]
+    return ["", *legend, "sources", *lines] if lines else []

@@ -26,7 +26,9 @@ Exported = Annotated[
 ]
 Version = Annotated[
     str | None,
-    typer.Option("--export-version", help="Of the engine; default: the newest that is known."),
+    typer.Option(
+        "--export-version", help="Version of the engine; default: the newest that is known."
+    ),
 ]
 Folder = Annotated[
     Path | None,
@@ -40,7 +42,10 @@ ModelPath = Annotated[
     ),
 ]
 DraftPath = Annotated[
-    str | None, typer.Option("--draft-path", help="Likewise of the model that drafts.")
+    str | None,
+    typer.Option(
+        "--draft-path", help="What the engine loads as the draft model: a name on a hub, or a path."
+    ),
 ]
 Manifest = Annotated[
     str | None,
@@ -51,7 +56,9 @@ Manifest = Annotated[
 ]
 PerNode = Annotated[
     int | None,
-    typer.Option("--chips-per-node", help="Default: those that the innermost fabric joins."),
+    typer.Option(
+        "--chips-per-node", help="Chips of a node; default: as many as the innermost fabric joins."
+    ),
 ]
 
 

@@ -42,7 +42,9 @@ FrontFields = Annotated[
 ]
 Tolerance = Annotated[
     str,
-    typer.Option("--tolerance", help="How near plans are to count as alike: '0.05', '5 %'."),
+    typer.Option(
+        "--tolerance", help="How close two plans must be to count as equal: '0.05', '5 %'."
+    ),
 ]
 
 

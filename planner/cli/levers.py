@@ -62,7 +62,9 @@ Between = Annotated[
 FreeChips = Annotated[
     bool, typer.Option("--free-chips", help="Machines may take as many chips as they like.")
 ]
-ProcessCount = Annotated[int | None, typer.Option("--processes", help="Default: one a core.")]
+ProcessCount = Annotated[
+    int | None, typer.Option("--processes", help="Worker processes; default: one for each core.")
+]
 At = Annotated[str, typer.Option("--at", help="Numbers of chips to plan for, such as '1,2,4,8'.")]
 PerChip = Annotated[
     float, typer.Option("--users-per-chip", help="Where no batch is given, users of each chip.")
@@ -147,7 +149,7 @@ def _options(goal: Goal, counts: Counts, command: str) -> dict[str, Any]:
     """Of a study, which knows prices alone, and plans as far as its time reaches."""
     for option, value in (("--sure", goal.sure), ("--memory-limit", goal.memory_limit)):
         if value is not None:
-            raise InputError(f"{option} is asked of a plan, not of {command}; leave it out")
+            raise InputError(f"{option} is for plan, not for {command}; leave it out")
     options = goal.options(counts)
     del options["memory_limit_bytes"]
     return options

@@ -43,7 +43,7 @@ ChipName = Annotated[
 ]
 NodeName = Annotated[
     str | None,
-    typer.Option("--node", help="The machine that each host is, where hosts alone are described."),
+    typer.Option("--node", help="What machine each host is, where a description has only hosts."),
 ]
 StackName = Annotated[
     str | None,

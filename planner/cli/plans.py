@@ -229,7 +229,7 @@ def disaggregate_pools(
 def _priced_options(goal: Goal, counts: Counts) -> dict[str, Any]:
     """Of a question about two machines, which knows prices alone."""
     if goal.sure is not None:
-        raise InputError("--sure is asked of one machine alone, not of two; leave it out")
+        raise InputError("--sure is for one machine, not for two; leave it out")
     return goal.options(counts)
 
 

@@ -96,7 +96,7 @@ class Unsaid:
         taken = self.of(requests, goal, graph)
         if not taken:
             return text, fields
-        lines = [f"not given, so taken: {', '.join(' '.join(one) for one in taken.items())}"]
+        lines = [f"defaults used: {', '.join(' '.join(one) for one in taken.items())}"]
         if taken.get("--batch") == "max" and goal is not None and gains_by_batch(goal):
             field = goal.maximize or goal.minimize
             lines.append(

@@ -77,7 +77,7 @@ def replan_without(
     gone = chips_of("--lost", lost)
     share = math.inf if worse == "any" else figure("--worse", worse, "fraction") or 0.0
     if goal.sure is not None:
-        raise InputError("--sure is asked of a plan, not of replan; leave it out")
+        raise InputError("--sure is for plan, not for replan; leave it out")
     from planner.readers.plan_file import read_plan
 
     running = None if plan is None else read_plan(plan)

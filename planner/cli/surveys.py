@@ -48,7 +48,9 @@ SpecFile = Annotated[
 RowsFile = Annotated[
     Path, typer.Option("--file", help="SQLite file of rows; what is there is kept.")
 ]
-ProcessCount = Annotated[int | None, typer.Option("--processes", help="Default: one a core.")]
+ProcessCount = Annotated[
+    int | None, typer.Option("--processes", help="Worker processes; default: one for each core.")
+]
 TableOut = Annotated[Path | None, typer.Option("--out", help="Write the table here, as CSV.")]
 Measured = Annotated[
     Path | None, typer.Argument(help="A CSV of measurements; default: those that we ship.")

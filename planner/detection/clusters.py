@@ -45,13 +45,13 @@ def tree_fabrics(
             inner = [{**inner[0], "units": chips * widest}]
             continue
         outer.append(_level(number, widest, beyond))
-    remarks = ["what links between hosts carry was not seen: as the catalogue's machine has it"]
+    remarks = ["the bandwidth between hosts was not seen: it is taken from the catalogue's machine"]
     tops = len(set(at.values()))
     if reached < len(hosts) or tops > 1:
         # Without a switch above all, jobs cannot span them; blocks are joined by whatever is there.
         outer.append(_level(len(levels), -(-len(hosts) // reached), beyond))
         remarks.append(
-            f"{tops} parts have no switch above them all: a level that joins them is a guess"
+            f"no switch joins the {tops} parts of the cluster: the level that joins them is a guess"
         )
     return inner, outer, remarks
 

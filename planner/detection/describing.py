@@ -128,7 +128,9 @@ def _topology(
         fabric = {**like["fabric"][0], "units": len(part.gpus)}
     elif fabric is None and len(part.gpus) > 1:
         fabric = _unseen(part, like, architecture)
-        remarks.append("what joins the GPUs was not seen: it is taken as usual for them")
+        remarks.append(
+            "how the GPUs are connected was not seen: the usual links of these GPUs are assumed"
+        )
 
     title = f"{hosts * len(part.gpus)} × {part.known.fields['name']}"
     made: Fields = {
@@ -240,8 +242,8 @@ def _cluster(seen: SeenMachine, asked: Asked, parts: Sequence[Part], source: str
         by_sort.setdefault(sort, []).append(part)
     if len(by_sort) > MOST_POOLS:
         raise InputError(
-            f"the hosts are of {len(by_sort)} sorts; at most {MOST_POOLS} pools are planned on: give"
-            " the description of some of them"
+            f"there are {len(by_sort)} kinds of hosts, and at most {MOST_POOLS} pools can be"
+            " planned; give the description of fewer kinds"
         )
     pools: list[Fields] = []
     remarks: list[str] = []
@@ -264,7 +266,7 @@ def _cluster(seen: SeenMachine, asked: Asked, parts: Sequence[Part], source: str
     }
     if len(hosts) > 1:
         remarks.append(
-            "how hosts of unlike pools are joined was not seen: 100 Gb/s a host is a guess"
+            "how the pools are connected was not seen: 100 Gb/s for each host is a guess"
         )
     return Described("cluster", made, (*_opening(seen), *seen.remarks, *remarks))
 
@@ -311,7 +313,9 @@ def _without_gpus(seen: SeenMachine, asked: Asked, source: str) -> Described:
         return _of_hosts(seen, asked)
     processors = seen.of_kind("cpu")
     if not processors:
-        raise InputError(f"{seen.format} names no GPU and no processor, and so nothing to plan on")
+        raise InputError(
+            f"{seen.format} names no GPU and no processor, so that there is nothing to plan on"
+        )
     chip = processor_chip(processors[0], source)
     made: Fields = {
         "name": asked.name,
@@ -328,14 +332,15 @@ def _of_hosts(seen: SeenMachine, asked: Asked) -> Described:
     hosts = len(seen.of_kind("cpu"))
     if asked.node is None:
         raise InputError(
-            f"{seen.format} names {hosts} hosts and not what they are; say so with --node, such as"
-            f" --node hgx-h100 (of the catalogue: {listed(catalogue.topology_names()[:4])} …)"
+            f"{seen.format} names {hosts} hosts, but not what machine each of them is; name it"
+            " with --node, such as --node hgx-h100 (the catalogue has"
+            f" {listed(catalogue.topology_names()[:4])} …)"
         )
     name, _, count = asked.node.partition(":")
     if count and not (count.isascii() and count.isdecimal() and int(count[:9]) > 0):
         raise InputError(
-            f"--node {shortened(asked.node)}: what stands behind the colon must be how many chips each"
-            " host has, such as gb200-nvl72:4"
+            f"--node {shortened(asked.node)}: give the number of chips of each host after the"
+            " colon, such as gb200-nvl72:4"
         )
     like = catalogue.load_topology(name, chips=int(count[:9]) if count else None)
     fields = dict(catalogue.topology_fields(name))

@@ -258,8 +258,8 @@ def _remarks(gpus: Sequence[SeenDevice], bonds: Bonds, order: Sequence[int]) -> 
     if tuple(order) != tuple(range(len(gpus))):
         numbers = ",".join(_number_of(gpus[number], number) for number in order)
         found.append(
-            f"chips 0 to {len(gpus) - 1} are GPUs {numbers}, so that the best joined are neighbours:"
-            f" start the engine with CUDA_VISIBLE_DEVICES={numbers}"
+            f"chips 0 to {len(gpus) - 1} are GPUs {numbers}, so that the best connected are"
+            f" neighbours: start the engine with CUDA_VISIBLE_DEVICES={numbers}"
         )
     counts = Counter(link.count for link in (*bonds.switched.values(), *bonds.direct.values()))
     if len(counts) > 1 and bonds.switched:

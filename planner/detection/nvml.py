@@ -47,7 +47,7 @@ def _machine(nvml: Any, handles: Sequence[Any]) -> SeenMachine:
     remarks = []
     modes = (_asked(nvml, nvml.nvmlDeviceGetMigMode, handle) for handle in handles)
     if any(mode and mode[0] for mode in modes):
-        remarks.append("some GPUs are cut into MIG instances; they are planned as whole ones")
+        remarks.append("some GPUs are split into MIG instances, but they are planned as whole GPUs")
     return SeenMachine(
         format=FORMAT, devices=tuple(devices), links=tuple(links), remarks=tuple(remarks)
     )

@@ -65,7 +65,7 @@ def machine_here(probe: Probe | None = None) -> SeenMachine:
     found = [one for one in (_nvidia(probe) or _amd(probe), _processor(probe)) if one is not None]
     if not found:
         raise InputError(
-            "nothing was found that says what this machine is (nvidia-smi, rocm-smi, lscpu,"
+            "no program or file here says what this machine is (nvidia-smi, rocm-smi, lscpu,"
             " /proc/cpuinfo); give a description with --from"
         )
     return merged(found)
@@ -111,7 +111,7 @@ def _processor(probe: Probe) -> SeenMachine | None:
     remarks = []
     if cpu.memory_bytes is not None and most < cpu.memory_bytes:
         cpu = cpu.replace(memory_bytes=most)
-        remarks.append("memory is what this container may use")
+        remarks.append("the memory is the limit of this container")
     if cpu.cores is not None and probe.processors is not None and probe.processors < cpu.cores:
         cpu = cpu.replace(cores=probe.processors)
         remarks.append(f"this process may use {probe.processors} processors, fewer than there are")
@@ -124,7 +124,7 @@ def _mac(probe: Probe) -> SeenMachine:
     text = "\n".join(facts)
     if not is_processor(text):
         raise InputError(
-            "neither sysctl nor system_profiler says what this Mac is; give what they print with"
+            "neither sysctl nor system_profiler says what this Mac is; give their output with"
             " --from"
         )
     return read_processor(text, HERE)

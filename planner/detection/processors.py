@@ -114,5 +114,5 @@ def _bandwidth(cpu: SeenDevice, source: str, share: float) -> Fields:
         return figure(f"{value / 1e9:.5g} GB/s", source, "B", note="as firmware says")
     each = SERVER_BYTES_PER_S if _is_server(cpu) else DESKTOP_BYTES_PER_S
     value = each * (cpu.sockets or 1) * share
-    note = "channels of memory were not seen; `planner machine measure` measures it"
+    note = "the memory channels were not seen; `planner machine measure` measures the bandwidth"
     return figure(f"{value / 1e9:.5g} GB/s", OURS, "guess", note=note, within=2.5)

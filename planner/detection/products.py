@@ -44,8 +44,8 @@ def chip_of(device: SeenDevice, *, source: str, chip: str | None = None) -> Know
         return known._replace(fields=with_capacity(known.fields, device, source))
     if not device.product:
         raise InputError(
-            f"nothing says what {device.name} is; name its chip (--chip h100-sxm), or give what"
-            " `nvidia-smi -L` prints besides"
+            f"the chip of {device.name} is not known; name it (--chip h100-sxm), or add the output"
+            " of `nvidia-smi -L`"
         )
     row = _row_of(device.product)
     if row is not None:
@@ -64,8 +64,8 @@ def _unknown(device: SeenDevice) -> str:
     nearest = [titles[one] for one in nearest_names(device.product, titles)]
     return (
         f"no chip of the catalogue is called {shortened(device.product)!r} ({device.name}); the"
-        f" nearest are {listed(nearest)}; name one with --chip, or a TOML file that describes it, as"
-        " docs/machines.md shows"
+        f" nearest are {listed(nearest)}; name one with --chip, or give a TOML file that describes"
+        " it, as in docs/machines.md"
     )
 
 

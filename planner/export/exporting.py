@@ -104,8 +104,8 @@ def wanted_of(
     """What is said of an export, checked as far as that goes without an answer."""
     if engine == RUNNER:
         raise InputError(
-            f"engine: {RUNNER} is what `planner run` is priced as, and it takes a plan as it is;"
-            " write the plan with --out plan.json, and carry it out with planner run --plan"
+            f"engine: {RUNNER} is the runner of `planner run`, which takes a plan as it is; write"
+            " the plan with --out plan.json, and run it with planner run --plan"
         )
     check_word(engine, ENGINES, "engine")
     if chips_per_node is not None and chips_per_node < 1:
@@ -148,8 +148,8 @@ def _order(role: Role, job: Job, wanted: Wanted, first_chip: int) -> Order:
         return order
     if weights not in WRITERS[wanted.engine].QUANTISES:
         raise InputError(
-            f"model: {wanted.engine} does not make {weights} weights of {launch.model} when it"
-            f" starts; give model= (--model-path) the name of a checkpoint that has them"
+            f"model: {wanted.engine} cannot convert {launch.model} to {weights} weights when it"
+            " starts; give model= (--model-path) the name of a checkpoint that has them"
         )
     return replace(order, quantises=True)
 
@@ -187,8 +187,8 @@ def _export(orders: list[Order], wanted: Wanted, notes: Iterable[str]) -> Export
     )
 
 
-MEASURING = ("Asks of the engines what the plan was made for.",)
-ROUTING = ("Stands before the engines and shares requests out.",)
+MEASURING = ("Sends the engines the load that the plan was made for.",)
+ROUTING = ("Shares requests out over the engines.",)
 
 
 def _told(order: Order, wanted: Wanted) -> Told:
@@ -256,7 +256,7 @@ def _heading(order: Order, wanted: Wanted) -> list[str]:
 def _notes(orders: list[Order], wanted: Wanted, router: Router | None) -> list[str]:
     notes = []
     if not wanted.chosen.release.validated:
-        notes.append(f"No parser of {wanted.engine} has read these options here.")
+        notes.append(f"No parser of {wanted.engine} has checked these options here.")
     engines = sum(order.launch.replicas for order in orders)
     if engines > 1 and router is None:
         notes.append(

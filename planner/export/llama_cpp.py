@@ -95,7 +95,7 @@ def _spread(order: Order) -> list[tuple[str, ...]]:
     launch = order.launch
     if on_processors(order) and launch.replica_chips > 1:
         raise InputError(
-            f"plan: llama.cpp takes the processors of a host for one; ask for one of"
+            "plan: llama.cpp uses all processors of a host as one; plan for one"
             f" {order.job.topology.chip.name}, or for replicas"
         )
     if launch.replica_chips == 1:
@@ -134,7 +134,8 @@ def _cache(launch: Launch) -> list[tuple[str, ...]]:
         return []
     if launch.cache_format not in CACHES:
         raise InputError(
-            f"kv_dtype: llama.cpp keeps no cache in {launch.cache_format}, but in {listed(CACHES)}"
+            f"kv_dtype: llama.cpp cannot keep a cache in {launch.cache_format}, only in"
+            f" {listed(CACHES)}; plan with one of these"
         )
     kind = CACHES[launch.cache_format]
     return [("-ctk", kind), ("-ctv", kind)]

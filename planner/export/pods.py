@@ -74,9 +74,7 @@ def group_of(order: Order, starts: list[Start], files: dict[str, str]) -> Group:
     engine = order.launch.engine
     own = tuple(start for start in starts if start.replica == 0)
     if engine not in IMAGES:
-        raise InputError(
-            f"manifest: {engine} is a library that no server stands around; leave it out"
-        )
+        raise InputError(f"manifest: {engine} is a library without a server; leave manifest out")
     spread = order.launch.replica_chips > (
         order.launch.chips_per_node or order.launch.replica_chips
     )

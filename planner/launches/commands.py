@@ -69,8 +69,8 @@ def read_command(text: CommandText | Path) -> Reading:
     engines = [one for one in started if not one.lends]
     if not engines:
         raise InputError(
-            f"no engine is started by {shortened(whole)!r}: vllm serve, sglang serve, llama-server,"
-            " trtllm-serve, or a manifest with one of them"
+            f"{shortened(whole)!r} does not start a known engine; give vllm serve, sglang serve,"
+            " llama-server, trtllm-serve, or a manifest with one of them"
         )
     lent = cards_lent(one for one in started if one.lends)
     # Others than the first are looked at only where they may be parts of the same.
@@ -126,7 +126,7 @@ def _process_of(
     launch = Launch(engine=started.engine, version=table.version, **fields)
     launch = _as_started(in_order_of_stages(launch), started)
     if not launch.model:
-        given.asked.append("the command names no model; say which with --model")
+        given.asked.append("the command does not name a model; give it with --model")
     reading = Reading(launch=launch, told=given.lines(), asked=tuple(given.asked))
     if started.engine not in MEETING:
         return Process(reading)
@@ -152,8 +152,8 @@ def _given(started: Started, table: Table, folder: Path | None, most_nearest: in
     text = _text_of(str(path), started, folder)
     if text is None:
         given.asked.append(
-            f"{shortened(path)} is not here: options that stand in it are not read; put it beside"
-            " the command"
+            f"the file {shortened(path)} is missing, so that its options are not read; put it"
+            " beside the command"
         )
         return given
     documents = read_yaml(text, path, most_bytes=MOST_BYTES)
@@ -194,7 +194,7 @@ def _as_started(launch: Launch, started: Started) -> Launch:
     given = started.node_chips
     if given is not None and launch.replica_chips * launch.replicas > given * started.nodes:
         raise InputError(
-            f"the manifest gives the engine {given * started.nodes} chips, and its degrees ask for"
+            f"the manifest gives the engine {given * started.nodes} chips, but its degrees need"
             f" {launch.replica_chips * launch.replicas}"
         )
     if given is not None and launch.spread:

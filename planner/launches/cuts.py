@@ -18,8 +18,8 @@ def own_cut(engine: EngineName, layers: int, stages: int) -> tuple[int, ...]:
     """
     if stages > layers:
         raise InputError(
-            f"{engine} has at least one layer on each stage, and the model's {layers} are not"
-            f" enough for {stages}"
+            f"{engine} needs at least one layer on each stage: the model's {layers} are not enough"
+            f" for {stages}"
         )
     if engine == "llama.cpp":
         return cut_by_shares([1.0] * stages, layers)

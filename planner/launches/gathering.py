@@ -61,7 +61,7 @@ def gathered(processes: Sequence[Process]) -> Reading:
         return reading.replace(launch=alike, told=(*reading.told, told))
     other = Told(
         text=" and ".join(sorted({one.engine for one in launches[1:]})),
-        words=f"started {len(engines) - 1} times more: the first command alone is read",
+        words=f"started {len(engines) - 1} times more: only the first command is read",
         taken=False,
     )
     return reading.replace(told=(*reading.told, other))

@@ -144,7 +144,7 @@ class Told(Record):
 
 
 class Reading(Record):
-    """What was read of a command or a manifest."""
+    """What was read from a command or a manifest."""
 
     launch: Launch
     told: tuple[Told, ...] = ()

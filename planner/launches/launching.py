@@ -120,8 +120,8 @@ def _startable(asked: Job, engine: EngineName, nearest: Nearest) -> tuple[Job, t
     job, notes = _moved(asked, engine)
     if any(stage.sequence_parallel > 1 for stage in job.plan.stages):
         raise InputError(
-            f"plan: nobody has started {engine} with sequence_parallel above 1 as it is priced"
-            " here; ask without sequence_parallel (--sequence-parallel)"
+            f"plan: {engine} is not known to run sequence_parallel above 1 as it is priced; plan"
+            " without sequence_parallel (--sequence-parallel)"
         )
     faults = [
         broken.message for broken in check_plan(job.plan, job.graph, job.topology, job.workload)
@@ -139,8 +139,7 @@ def check_machine(graph: ModelGraph, topology: Topology, engine: EngineName) -> 
     chip = topology.chip.name
     if graph.is_diffusion or not graph.makes_tokens:
         raise InputError(
-            f"{graph.name} makes no tokens, one after the other; {engine} is started with"
-            " language models"
+            f"{graph.name} is not a language model, and {engine} runs only language models"
         )
     if not chip.startswith(MAKERS[engine]):
         raise InputError(
@@ -165,9 +164,9 @@ def _moved(asked: Job, engine: EngineName) -> tuple[Job, tuple[str, ...]]:
     field = "ttft_s" if asked.workload.phase == "prefill" else "tpot_s"
     before = field_text(field, getattr(asked.score, field))
     note = (
-        f"The plan was made for {asked.software.name}; of {software.name} it was checked and"
-        f" priced anew, not searched again: {field} is {field_text(field, getattr(score, field))},"
-        f" not {before}."
+        f"The plan was made for {asked.software.name}; for {software.name} it was checked and"
+        f" priced again, but not searched again: {field} is"
+        f" {field_text(field, getattr(score, field))}, not {before}."
     )
     return replace(moved, score=score), (note,)
 
@@ -328,7 +327,7 @@ def hub_name(graph: ModelGraph, engine: EngineName) -> str:
     if found is None or engine == "llama.cpp" or _is_in_another_format(found, graph):
         what = "a file.gguf" if engine == "llama.cpp" else "a name on a hub, or a folder"
         raise InputError(
-            f"model: {engine} must be told where {shortened(graph.name)} is to be read from; give"
+            f"model: {engine} needs to know where to read {shortened(graph.name)} from; give"
             f" model= (--model-path) {what}"
         )
     return found
@@ -364,7 +363,7 @@ def _draft_name(graph: ModelGraph | None, kind: str, engine: EngineName) -> str:
     )
     if found is None or engine == "llama.cpp":
         raise InputError(
-            f"draft: {engine} must be told where the {kind} model is to be read from; give draft="
+            f"draft: {engine} needs to know where to read the {kind} model from; give draft="
             " (--draft-path)"
         )
     return found

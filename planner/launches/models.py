@@ -91,7 +91,7 @@ def model_of(launch: Launch, model: str | None = None) -> Modelled:
     """The graph of a launch's model, or of `model` in its place, with its formats."""
     name = launch.model if model is None else model
     if not name:
-        raise InputError("the command names no model; say which with --model NAME")
+        raise InputError("the command does not name a model; give it with --model NAME")
     try:
         stored = catalogue.load_model(name, kv_dtype=launch.cache_format)
     except InputError as refusal:
@@ -102,8 +102,10 @@ def model_of(launch: Launch, model: str | None = None) -> Modelled:
     wanted = launch.weight_format
     if wanted is not None and wanted != stored.weight_dtype:
         if stored.weight_dtype not in PLAIN:
-            words = f"weights as {stored.name} is stored, in {stored.weight_dtype}: the command's"
-            return Modelled(stored, (f"{words} format, {wanted}, is another word for it or none",))
+            words = (
+                f"{stored.name} is stored in {stored.weight_dtype}, and is priced so: the command's"
+            )
+            return Modelled(stored, (f"{words} format, {wanted}, is taken as another name for it",))
         stored = _loaded(name, wanted, launch.cache_format)
     return Modelled(stored, remarks)
 
@@ -135,9 +137,9 @@ def _is_there(name: str) -> bool:
 def _unknown(name: str) -> InputError:
     near = listed(nearest_names(_tail(name), catalogue.model_names()))
     return InputError(
-        f"{shortened(name)} is no model of the catalogue, lies in no local cache of the hub and"
-        " is no file; say what it is made like with --model NAME, or --model PATH of its"
-        f" config.json (the nearest names are {near})"
+        f"{shortened(name)} is not in the catalogue, not in the local cache of the hub and not a"
+        " file; name a model of the same shape with --model NAME, or give its config.json with"
+        f" --model PATH (the nearest names are {near})"
     )
 
 
@@ -154,7 +156,7 @@ def _of_the_catalogue(name: str, launch: Launch, refusal: InputError) -> Modelle
     block = IN_BLOCKS.get(name.partition("/")[0].lower())
     if block is not None and named.weight_format == "fp8" and graph.weight_block is None:
         graph = graph.replace(weight_block=block)
-        remarks.append(f"each {block} weights share a scale, as its owner quantises")
+        remarks.append(f"each {block} weights share a scale, as in its owner's checkpoints")
     if wanted is not None:
         remarks.append(f"its weights are priced in {wanted}")
     return Modelled(graph, tuple(remarks))
@@ -209,10 +211,10 @@ FORMATS |= {label.replace("_", ""): dtype for label, dtype in FORMATS.items()}
 def _said(name: str, entry: str, left_out: tuple[str, ...] | list[str]) -> tuple[str, ...]:
     if plain_name(_tail(name)) == plain_name(entry):
         return ()
-    words = f"{shortened(_tail(name))} is priced as {entry} of the catalogue"
+    words = f"{shortened(_tail(name))} is priced as {entry}, a model of the catalogue"
     shapes = [one for one in left_out if one.lower() not in FORMATS]
     if shapes:
-        words += f": {listed(dict.fromkeys(shapes))} in a name is taken to change no shape"
+        words += f": {listed(dict.fromkeys(shapes))} in the name is assumed not to change its shape"
     return (words,)
 
 

@@ -143,7 +143,7 @@ class Given:
         """A share of a whole."""
         value = self.value(name)
         if value is not None and not 0 < value <= 1:
-            raise InputError(f"{self.text(name)}: it must lie above 0 and at most at 1")
+            raise InputError(f"{self.text(name)}: it must be above 0 and at most 1")
         return None if value is None else float(value)
 
     def text(self, name: str) -> str:
@@ -173,7 +173,7 @@ class Given:
                 words = f"not priced, though it matters: {costs}"
                 left.append(Told(text=shown, words=words, taken=False))
             elif means is None:
-                left.append(Told(text=shown, words="changes nothing that is priced", taken=False))
+                left.append(Told(text=shown, words="has no effect on the price", taken=False))
         return (*taken, *self.told, *left)
 
 
@@ -273,7 +273,10 @@ def _pass_over(
     begun = sorted(one for one in every if one.startswith(name) and name.startswith("--"))
     engine = f"{given.table.engine} {given.table.version}"
     if begun and given.table.abbreviated:
-        sentence = f"left out: in {engine} it may be {listed(begun[:4], 'or')}; write it out"
+        sentence = (
+            f"left out: in {engine} this is short for {listed(begun[:4], 'or')}; write the whole"
+            " name"
+        )
     else:
         sentence = f"left out: {engine} has no option {shortened(name)}"
         if len(given.told) < given.most_nearest:
@@ -495,4 +498,4 @@ def _dumped(value: Any) -> str:
     try:
         return json.dumps(value, default=str)
     except (ValueError, RecursionError):
-        raise InputError("a file of options holds itself; write its values out") from None
+        raise InputError("a file of options includes itself; write its values out") from None

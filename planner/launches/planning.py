@@ -52,7 +52,7 @@ def planned(launch: Launch, graph: ModelGraph, topology: Topology, workload: Wor
     launch, remarks = settled_launch(launch, graph, topology)
     if launch.chips > topology.chips:
         raise InputError(
-            f"the command takes {launch.chips} chips, and {topology.name} has {topology.chips};"
+            f"the command needs {launch.chips} chips, but {topology.name} has {topology.chips};"
             f" give --chips {launch.chips}, or another machine"
         )
     told = told_machine(launch, topology)
@@ -79,18 +79,20 @@ def settled_launch(launch: Launch, graph: ModelGraph, topology: Topology) -> Set
         launch = launch.replace(**{degree: seen, "spread": ""})
     has_experts = bool(graph.splits().get("experts"))
     if not has_experts and launch.expert_parallel > 1:
-        remarks.append(f"{graph.name} has no experts: expert parallel changes nothing")
+        remarks.append(f"{graph.name} has no experts: expert parallelism has no effect")
         launch = launch.replace(expert_parallel=1)
     ranks = launch.attention_parallel
     if not has_experts and ranks > 1 and launch.engine == "vllm":
         launch = _as_replicas(launch)
-        remarks.append(f"of a model without experts, data parallel is {ranks} engines apart")
+        remarks.append(
+            f"for a model without experts, data parallelism means {ranks} separate engines"
+        )
     elif has_experts and ranks > 1 and launch.expert_parallel == 1:
         width = launch.tensor_parallel * ranks
         launch = launch.replace(expert_parallel=width)
         remarks.append(
-            f"experts are cut over all {width} ranks of a stage; they are priced as shared out"
-            " whole, of which each rank holds and reads as much"
+            f"each expert is split over all {width} ranks of a stage; the price puts whole experts"
+            " on each rank, which then holds and reads as many bytes"
         )
     return Settled(launch, tuple(remarks))
 
@@ -135,7 +137,7 @@ def told_load(
     if launch.role != "both" and workload.phase == "both":
         open_batch = {"batch_size": None} if launch.role == "prefill" else {}
         workload = workload.replace(phase=launch.role, **open_batch)
-        remarks = (f"it serves {launch.role} alone, as one of two pools",)
+        remarks = (f"it serves only {launch.role}, as one of two pools",)
     if launch.drafting is None or workload.speculation is not None:
         return workload, remarks
     speculation, more = _speculation(launch, launch.drafting, graph)
@@ -162,9 +164,9 @@ def _draft_model(launch: Launch, drafting: Drafting) -> Modelled:
         return model_of(launch.replace(model=drafting.model, weight_format=None))
     except InputError:
         raise InputError(
-            f"{shortened(drafting.model) or 'the draft model'} drafts, and is no model of the"
-            " catalogue, of the hub's local cache or of a file; say what drafts with --draft NAME"
-            f" --speculative-tokens {drafting.tokens}"
+            f"{shortened(drafting.model) or 'the draft model'} drafts, but it is not in the"
+            " catalogue, not in the local cache of the hub and not a file; name the draft model"
+            f" with --draft NAME --speculative-tokens {drafting.tokens}"
         ) from None
 
 
@@ -174,7 +176,7 @@ def context_faults(launch: Launch, workload: Workload) -> tuple[str, ...]:
     needed = workload.prompt_tokens + workload.output_tokens
     if most is None or needed <= most:
         return ()
-    return (f"it takes requests of {most:,} tokens at most, and these have {needed:,}",)
+    return (f"it accepts requests of at most {most:,} tokens, but these have {needed:,}",)
 
 
 def plan_of(launch: Launch, graph: ModelGraph, topology: Topology) -> tuple[Plan, tuple[str, ...]]:
@@ -250,7 +252,8 @@ def _placed(launch: Launch) -> tuple[list[int], tuple[str, ...]]:
     for chips in launch.devices:
         if list(chips) != list(range(chips[0], chips[0] + size)):
             words = (
-                f"chips {listed(chips)} are not neighbours in order: priced on the machine's first"
+                f"chips {listed(chips)} are not neighbours in order: the price takes the machine's"
+                " first chips"
             )
             return plain, (f"{words}, which is the same where a fabric joins all chips alike",)
     return [chips[0] for chips in launch.devices], ()
@@ -281,7 +284,7 @@ def _with_layers_away(
     # The embedding is never on a card where anything is off them.
     ends = len(first.layers) - sum(name in _inner_names(graph) for name in first.layers)
     left = first.replace(offloaded=first.layers[: min(len(first.layers), away + min(1, ends))])
-    return plan.replace(stages=(left, *plan.stages[1:])), (f"{away} layers lie off the cards",)
+    return plan.replace(stages=(left, *plan.stages[1:])), (f"{away} layers are not on the cards",)
 
 
 def _inner_names(graph: ModelGraph) -> frozenset[str]:

@@ -84,9 +84,9 @@ def score_command(
     power_basis: PowerBasis | None = None,
     price_basis: OfferBasis | None = None,
 ) -> CommandScore:
-    """The price of what a command starts, on a machine, for a load; and, but for `best=False`, the
-    plan of the same engine that is best for `minimize` or `maximize` (None: whole requests as short
-    as can be), on as many chips and on the whole machine.
+    """The price of what a command starts, on a machine, for a load; and, unless `best=False`, the
+    plan of the same engine that is best for `minimize` or `maximize` (None: the shortest whole
+    requests), on as many chips and on the whole machine.
 
     `command` is a line of a shell, a manifest, a file with one of them, or what was read of one;
     `model` stands in for the model that it names; `software` for the engine's stack. Of a machine
@@ -99,7 +99,7 @@ def score_command(
     """
     reading = command if isinstance(command, Reading) else read_command(command)
     if minimize is not None and maximize is not None:
-        raise InputError("minimize and maximize are both given; a plan is best for one field")
+        raise InputError("give minimize or maximize, not both: a plan is best for one field")
     bases: dict[str, Any] = {
         "power_scope": power_scope,
         "power_basis": power_basis,

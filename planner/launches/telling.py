@@ -51,7 +51,9 @@ def command_text(found: "CommandScore") -> str:
 def reading_lines(reading: "Reading") -> list[str]:
     """What was read, what was left out, and what is asked."""
     launch = reading.launch
-    lines = [f"read of the command: {launch.engine} {launch.version}, {launch.model or 'no model'}"]
+    lines = [
+        f"read from the command: {launch.engine} {launch.version}, {launch.model or 'no model'}"
+    ]
     taken = [(one.text, one.words) for one in reading.told if one.taken]
     left = [(one.text, one.words) for one in reading.told if not one.taken]
     lines += aligned(taken) if taken else []
@@ -138,7 +140,7 @@ def _doubt(found: "CommandScore", best: Result) -> list[str]:
     low, high = found.score.interval(found.field, 0.8)
     if not low < best.objective < high:
         return []
-    return ["  that is less than the command's own price may be off by: measure both"]
+    return ["  that is within the error of the command's own price: measure both"]
 
 
 def _proof(best: Result) -> list[str]:

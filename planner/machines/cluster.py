@@ -23,7 +23,7 @@ ChipNumber = Annotated[int, Field(ge=0, le=10_000_000)]
 
 
 class Pool(Record):
-    """Like chips of a cluster."""
+    """Equal chips of a cluster."""
 
     name: str
     topology: Topology
@@ -46,7 +46,7 @@ class Pool(Record):
 
 
 class PoolLink(Record):
-    """What joins two pools, both ways."""
+    """The link between two pools, in both directions."""
 
     between: tuple[str, str]
     """Names of the pools."""

@@ -83,8 +83,8 @@ class Engine(Record):
         stated = self.model_dump(exclude_defaults=True, exclude=told)
         if stated and not self.like_stages:
             raise InputError(
-                f"Engine.{min(stated)} is a rule, and where there is any, like_stages must be true;"
-                " leave all out where they are not known"
+                f"Engine.{min(stated)} needs like_stages = true, as every rule of an engine does;"
+                " leave all rules out where they are not known"
             )
         return self
 

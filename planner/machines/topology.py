@@ -68,7 +68,7 @@ class MemoryTier(Record):
 
 
 class Chip(Record):
-    """What a plan counts: one GPU, one LPU, one wafer."""
+    """The unit that a plan counts: one GPU, one LPU or one wafer."""
 
     name: str
     peaks: Annotated[tuple[Peak, ...], Field(min_length=1)]

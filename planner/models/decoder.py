@@ -171,12 +171,12 @@ class DecoderShape(Record):
         strange = next((letter for letter in self.pattern if letter not in PATTERN), None)
         if strange:
             raise InputError(
-                f"DecoderShape.pattern: {strange!r} is no kind of layer; M, *, - and E are"
+                f"DecoderShape.pattern: {strange!r} is not a kind of layer; use M, *, - and E"
             )
         if len(self.pattern) != self.layers:
             raise InputError(
-                f"DecoderShape.pattern: it names {len(self.pattern)} layers of {self.layers};"
-                " name all"
+                f"DecoderShape.pattern: it names {len(self.pattern)} layers, but the model has"
+                f" {self.layers}; name each layer once"
             )
         if "E" in self.pattern and not self.experts:
             raise InputError(

@@ -49,7 +49,7 @@ FEED_FORWARD = "feed-forward"
 
 
 class Layer(Record):
-    """A node of the graph: the smallest piece that a stage takes whole."""
+    """A node of the graph: the smallest piece of a model that a plan places as a whole."""
 
     name: str
     kind: str

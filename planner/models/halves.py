@@ -34,7 +34,7 @@ def halves_of(graph: ModelGraph) -> Halves:
 def _halved(graph: ModelGraph) -> Halves:
     if not graph.makes_tokens or not graph.is_chain:
         raise InputError(
-            f"{graph.name} is no chain of layers that makes tokens; give a decoder, such as"
+            f"{graph.name} is not a decoder that is a chain of layers; give a decoder, such as"
             " load_model('deepseek-v3')"
         )
     mixing: list[Layer] = []

@@ -63,9 +63,7 @@ class OperatorGraph(Record):
         for number, edge in enumerate(self.edges):
             self._refuse_strange(number, edge)
         if not self.acyclic:
-            raise InputError(
-                "OperatorGraph.edges go in a circle; an operator cannot wait for itself"
-            )
+            raise InputError("OperatorGraph.edges form a cycle; an operator cannot wait for itself")
         if len({kind.name for kind in self.devices}) < len(self.devices):
             raise InputError("OperatorGraph.devices must have different names")
         if not sum(kind.count for kind in self.devices):

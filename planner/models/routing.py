@@ -13,7 +13,8 @@ def routing_fault(experts: int, active: int, groups: int, groups_active: int) ->
         return f"groups_active is {groups_active}; it must be at most the {groups} groups"
     if active > groups_active * (experts // groups):
         return (
-            f"{groups_active} of {groups} groups do not have {active} experts; choose more groups"
+            f"{groups_active} of {groups} groups hold fewer than {active} experts; choose more"
+            " groups"
         )
     return None
 

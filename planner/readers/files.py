@@ -150,7 +150,10 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     """A TOML table."""
     text = read_text(path, what, most_bytes=TOML_BYTES)
     if TOO_DEEP.search(text):
-        raise InputError(f"{path} has a key of more than 64 parts; no table lies so deep")
+        raise InputError(
+            f"{path} has a key of more than 64 parts, which is too deep for a table; shorten the"
+            " key"
+        )
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -198,9 +201,12 @@ def file_beside(name: str, path: Path) -> Path:
         try:
             held = beside.resolve().parent
         except (OSError, RuntimeError):
-            raise InputError(f"{beside} is a link that leads nowhere") from None
+            raise InputError(f"{beside} is a symbolic link to a file that does not exist") from None
         if held.name != "blobs" and not held.is_relative_to(folder):
-            raise InputError(f"{beside} is a link out of its folder; put the file there itself")
+            raise InputError(
+                f"{beside} is a symbolic link to a file outside its folder; copy the file into the"
+                " folder"
+            )
     return beside
 
 
@@ -231,4 +237,6 @@ def _told_as_no_table(path: Path, reader: "csv.DictReader[str]") -> Iterator[Non
     try:
         yield
     except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: this is no CSV: {error}") from None
+        raise InputError(
+            f"{path}, line {reader.line_num}: this is not valid CSV: {error}"
+        ) from None

@@ -24,8 +24,8 @@ def cached_snapshot(repo_id: str) -> Path | None:
     plain = all(WORD.fullmatch(word) for word in words)
     if len(words) != 2 or not plain or "--" in repo_id or ".." in repo_id:
         raise InputError(
-            f"{told(repo_id, 60)} is no name of a model on the hub; one is an owner and a"
-            " name, such as 'meta-llama/Llama-3.1-8B'"
+            f"{told(repo_id, 60)} is not the name of a model on the hub; give owner/name, such as"
+            " 'meta-llama/Llama-3.1-8B'"
         )
     folder = cache_folder() / f"models--{words[0]}--{words[1]}"
     reference = folder / "refs" / "main"

@@ -195,8 +195,11 @@ def _unlike_config(
         return []
     first = max(unlike, key=lambda module: counted[module])
     return [
-        f"the tensors go before the config: {share:.0%} of the weights are stored otherwise than it"
-        f" says, such as {first} ({held.of(first).dtype}, not {said.of(first).dtype})"
+        (
+            f"formats are taken from the tensors, not from the config: {share:.0%} of the weights"
+            f" have another format than the config says, such as {first} ({held.of(first).dtype},"
+            f" not {said.of(first).dtype})"
+        )
     ]
 
 
@@ -215,8 +218,8 @@ def read_module(module: Any) -> Read | ModelGraph:
     config = getattr(module, "config", None)
     if config is None or not hasattr(config, "to_dict") or not hasattr(module, "named_parameters"):
         raise InputError(
-            f"a {name} is no model that is read: give a name, a path, a module of transformers, or"
-            " what torch.export made"
+            f"a {name} is not a model; give a name, a path, a module of transformers, or the"
+            " result of torch.export.export()"
         )
     read = read_fields(config.to_dict(), name)
     held = [

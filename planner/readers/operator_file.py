@@ -54,7 +54,7 @@ def _places_of(nodes: Sequence[Fields]) -> dict[int, int]:
     for number, node in enumerate(nodes):
         places[_whole(node, "id", f"nodes[{number}]")] = number
     if len(places) < len(nodes):
-        raise InputError("nodes: every id must be there once")
+        raise InputError("nodes: every id must occur once")
     return places
 
 

@@ -75,8 +75,8 @@ def config_fields_of_params(fields: Fields, path: str) -> dict[str, Any]:
             made[key] = value
     if made.get("vocab_size") == -1:
         raise InputError(
-            f"{path}: vocab_size is -1, since it stands in the tokenizer; write the number of its"
-            " tokens there"
+            f"{path}: vocab_size is -1, which means that only the tokenizer has it; write the"
+            " tokenizer's number of tokens"
         )
     if "hidden_dim" not in given:
         made["intermediate_size"] = _metas_width(given, path)

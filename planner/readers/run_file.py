@@ -68,8 +68,8 @@ def run_in(fields: Mapping[str, Any], path: Path) -> SavedRun:
     version = fields[KEY]
     if isinstance(version, bool) or version != VERSION:
         raise InputError(
-            f"{path} is of version {shortened(repr(version))} of what `planner run --save` writes,"
-            f" and this planner reads version {VERSION}; run the plan again with it"
+            f"{path} was saved by `planner run --save` in version {shortened(repr(version))}, and"
+            f" this planner reads version {VERSION}; run the plan again with this planner"
         )
     try:
         found = SavedRun.from_fields(fields)

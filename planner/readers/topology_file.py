@@ -320,7 +320,9 @@ class _Lenders:
     def _lent(self, name: str, way: tuple[str, ...]) -> Mapping[str, Any]:
         """What another stack has, and takes from others itself."""
         if name in way:
-            raise InputError(f"software {told(name)} takes figures from itself, by what it names")
+            raise InputError(
+                f"software {told(name)} takes figures from itself, through the stacks that it names"
+            )
         if len(way) == MOST_LENDERS:
             raise InputError(
                 f"software {told(way[0])} takes figures from stacks that take them from others,"
@@ -566,7 +568,9 @@ class Book:
         known_keys(fields, "host")
         for key in HOST:
             if key not in fields:
-                raise InputError(f"host.{key} is missing; give what copies to a chip reach")
+                raise InputError(
+                    f"host.{key} is missing; give the bandwidth and the latency of copies to a chip"
+                )
         link = {
             name: self.figure(fields[key], f"host.{name}", dimension, f"host.{key}")
             for key, (name, dimension) in HOST.items()
@@ -670,8 +674,8 @@ class Book:
         known_keys(fields, "price")
         if "node" in fields and "purchase" in fields:
             raise InputError(
-                "price.node and price.purchase are both given, and both are a chip with its share of"
-                " the node; give one"
+                "give price.node or price.purchase, not both: each is the price of a chip with its"
+                " share of the node"
             )
         chip_w = watts.get("chip_w")
         system_w = watts.get("system_w")
@@ -697,7 +701,9 @@ def _rack(fields: Mapping[str, Any]) -> Fields | None:
         return None
     for key in ("chips", "power"):
         if key not in fields:
-            raise InputError(f"rack.{key} is missing; give what a rack, or a box, holds and draws")
+            raise InputError(
+                f"rack.{key} is missing; give the chips in a rack or a box, and its power"
+            )
     book = Book()
     made: Fields = {
         "chips": fields["chips"],
@@ -751,7 +757,7 @@ def _licence(fields: Mapping[str, Any]) -> float:
 def _refuse_alone(fields: Mapping[str, Any], keys: Sequence[str], missing: str) -> None:
     for key in keys:
         if key in fields:
-            raise InputError(f"price.{key} says nothing without price.{missing}; give that too")
+            raise InputError(f"price.{key} needs price.{missing}; give that too")
 
 
 def _stated_offer(

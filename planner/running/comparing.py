@@ -170,7 +170,7 @@ def predicted(plan: Plan, asked: Question) -> Prediction:
     """The price of a plan for one batch."""
     workload = asked.workload
     if workload.batch_size is None:
-        raise InputError("batch_size: a run needs a number of sequences; give --batch")
+        raise InputError("batch_size: a run needs the number of sequences; give --batch")
     score = score_plan(plan, asked.graph, asked.topology, workload)
     work = score_plan(plan, asked.graph, by_work(asked.topology), workload)
     schedule = scheduled(
@@ -182,8 +182,8 @@ def predicted(plan: Plan, asked: Question) -> Prediction:
     )
     if schedule.prefill_passes > schedule.sequences:
         raise InputError(
-            f"--prompt: the runner takes prompts whole, and a pass at most"
-            f" {asked.topology.software.prefill_chunk_tokens} tokens; ask for fewer"
+            "--prompt: the runner takes a whole prompt in one pass, of at most"
+            f" {asked.topology.software.prefill_chunk_tokens} tokens; give a shorter prompt"
         )
     return Prediction(score, work, schedule)
 

@@ -102,8 +102,8 @@ def remarks_on(ranks: int, cores: int, busy: float) -> list[str]:
     """What makes times by the wall longer than a plan's own."""
     if ranks > cores:
         return [
-            f"{ranks} ranks share {cores} cores: CPU seconds and bytes still say what they should,"
-            " times by the wall do not"
+            f"{ranks} ranks share {cores} cores: CPU seconds and bytes are still right, but"
+            " times by the wall are not"
         ]
     if busy + ranks > cores + IDLE_CORES:
         return [

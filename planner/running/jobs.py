@@ -198,13 +198,14 @@ def _part(number: int, stage: Stage, graph: ModelGraph, first_rank: int) -> Stag
     for field, is_used in refused.items():
         if is_used:
             raise InputError(
-                f"Stage.{field}: the runner splits a stage over tensor ranks, and experts among"
-                f" them, in no other way; give a plan whose stage {number} does without"
+                f"Stage.{field}: the runner can split a stage only by tensor parallelism, with"
+                f" experts shared out among the same ranks; give a plan whose stage {number} does"
+                " not need more"
             )
     order = {layer.name: place for place, layer in enumerate(graph.layers)}
     strange = next((name for name in stage.layers if name not in order), None)
     if strange is not None:
-        raise InputError(f"Stage.layers: {strange!r} is no layer of {graph.name}")
+        raise InputError(f"Stage.layers: {strange!r} is not a layer of {graph.name}")
     places = sorted(order[name] for name in stage.layers)
     last = len(graph.layers) - 1
     decoders = [place - 1 for place in places if 0 < place < last]

@@ -24,8 +24,8 @@ def clock_for(clock: Clock | None, ranks: int, cores: int) -> Clock:
         return "wall" if ranks <= cores else "cpu"
     if clock == "wall" and ranks > cores:
         raise InputError(
-            f"--clock wall: {ranks} ranks share {cores} cores, so that seconds by the wall say"
-            " nothing of the plan; use --clock cpu, or a plan of fewer ranks"
+            f"--clock wall: {ranks} ranks share {cores} cores, so that times by the wall are"
+            " wrong; use --clock cpu, or a plan with fewer ranks"
         )
     return clock
 

@@ -30,7 +30,7 @@ from planner.workload import Workload
 
 
 class Link(Record):
-    """What joins the prefill pool to the decode pool; caches cross it one after the other."""
+    """The link from the prefill pool to the decode pool; caches cross it one after the other."""
 
     bandwidth_bytes_per_s: BytesPerS
     """That is reached, from the first pool to the second."""

@@ -58,8 +58,8 @@ class HalfScore(Record):
 
 
 class PairedScore(Record):
-    """What a pair of machines costs that decodes for one model; fields are named as in `Score`, and
-    count both. Prompts are run elsewhere, and are not in it."""
+    """What a pair of machines costs while it decodes for one model; fields are named as in `Score`,
+    and count both machines. Prompts are run elsewhere, and are not included."""
 
     tpot_s: float
     request_s: float

@@ -196,8 +196,8 @@ def plan_grid(
     space: Space = "engine",
     drafted_for: str = "tpot_s",
 ) -> PlanGrid:
-    """All uniform plans of a model on a machine, at every batch size; of the workload the lengths
-    are used, its batch_size is not.
+    """All uniform plans of a model on a machine, at every batch size; only the lengths of the
+    workload are used, not its batch_size.
 
     `micro_sequences` are the sequences of a micro-batch, by default two sizes for each doubling up
     to what the software takes on all ranks that share them out, and eight where the engine settles

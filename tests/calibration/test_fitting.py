@@ -67,7 +67,7 @@ def test_a_firm_hand_keeps_what_is_shipped():
 
 
 def test_too_few_rows_are_refused_with_what_to_measure_next():
-    with pytest.raises(pl.InputError, match=r"2 rows cannot tell .* measure more, such as"):
+    with pytest.raises(pl.InputError, match=r"2 rows are not enough .* measure more, such as"):
         fit_software(cases_of(rows(2))[0])
 
 

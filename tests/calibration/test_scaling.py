@@ -218,7 +218,7 @@ def test_collectives_scale_nccl():
 
 
 def test_rows_that_no_factor_moves_are_refused():
-    with pytest.raises(pl.InputError, match="say nothing of vllm"):
+    with pytest.raises(pl.InputError, match="cannot calibrate vllm"):
         scale_software([Still(0.3)])
 
 

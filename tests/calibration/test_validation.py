@@ -145,4 +145,4 @@ def test_the_best_plan_in_no_field_of_a_score_is_refused(field, words):
 
 def test_what_is_no_figure_of_a_score_is_refused():
     row = Measurement(row_id="a", field="stages", value=1.0, topology="gh200", model="qwen3-0.6b")
-    assert "is no figure that can be measured" in cases_of([row])[1][0].reason
+    assert "is not a field that can be measured" in cases_of([row])[1][0].reason

@@ -165,7 +165,7 @@ def test_open_axes_of_an_onnx_file_are_sized(run, tmp_path):
     sizes = ("--dimension", "batch=3", "--dimension", "batch + 1=2=5")
     answer = run(*asked, *sizes, "--batch", "1")
     assert answer.status == 0
-    assert "one token of this answer is one run of the program" in answer.out
+    assert "one token is one run of the program" in answer.out
 
 
 def test_a_draft_has_no_open_axes():

@@ -76,7 +76,7 @@ def test_rows_of_other_software_are_left_out_and_told(run, result, tmp_path):
         (("{result}", *ON, "--out", "{out}", "--to-csv", "{out}"), "give each a file of its own"),
         (
             ("{result}", *ON, "--model", "lama", "--out", "{out}"),
-            "lama is no model of the catalogue",
+            "lama is not in the catalogue",
         ),
         (("{result}", "--machine", "hgx-h", "--out", "{out}"), "no row that can be predicted: "),
         (("{csv}", *ON, "--out", "{out}"), "--machine is about results of tools"),
@@ -130,7 +130,7 @@ def test_a_run_of_ours_needs_no_option(run, saved, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"planner_run": 9}, "is of version 9 of what `planner run --save` writes"),
+        ({"planner_run": 9}, "was saved by `planner run --save` in version 9"),
         ({"clock": "sundial"}, "clock"),
         ({"config": {"model_type": "no such"}}, "it has no num_hidden_layers"),
         ({"machine": {"name": "here"}, "clock": "wall"}, "no row that can be predicted: "),
@@ -148,5 +148,5 @@ def test_a_file_of_an_unknown_tool_is_one_sentence(run, tmp_path, text):
     path, out = tmp_path / "strange.json", tmp_path / "mine.toml"
     path.write_text(text)
     told = refused(run("calibrate", path, *ON, "--out", out), 2)
-    assert "is none of the results that are read: AIPerf JSON" in told
+    assert "is not a known result of a benchmark; give AIPerf JSON" in told
     assert not out.exists()

@@ -14,7 +14,7 @@ def test_a_command_is_priced_as_the_function_does(run):
     answer = run("score", "--from", COMMAND, "--machine", "hgx-h100", *LOAD)
     workload = pl.Workload(batch_size=8, prompt_tokens=512, output_tokens=64)
     assert (answer.status, answer.err) == (0, "")
-    assert answer.out.startswith(f"{score_command(COMMAND, 'hgx-h100', workload)}\n\nnot given")
+    assert answer.out.startswith(f"{score_command(COMMAND, 'hgx-h100', workload)}\n\ndefaults used")
     assert "the best plan on " in answer.out
     assert "--enable-dbo  not priced" in answer.out
 
@@ -52,7 +52,7 @@ def test_a_file_and_another_model_and_formats_are_taken(run, tmp_path):
         (("--from", COMMAND, "hgx-h100"), "with --machine"),
         (("--from", COMMAND, "--machine", "hgx-h100", "--tensor", "2"), "its own degrees"),
         (("--from", COMMAND, "--machine", "hgx-h100", "--usable-memory", "0.9"), "memory"),
-        (("--from", "ls", "--machine", "hgx-h100"), "no engine is started"),
+        (("--from", "ls", "--machine", "hgx-h100"), "does not start a known engine"),
         (("--from", "vllm serve a/b", "--machine", "hgx-h100"), "--model NAME"),
         ((*SMALL, "--machine", "hgx-h100"), "give --from"),
     ],

@@ -20,7 +20,7 @@ def test_fields_have_a_unit_and_a_direction(run):
         "what it is": "time per output token, p99",
     }
     assert rows["image_s"]["asked of"] == "diffusion"
-    assert rows["queued"]["better"] == "(told only)"
+    assert rows["queued"]["better"] == "(shown only)"
     assert run("fields", "--format", "csv").out.startswith("field,unit,better")
 
 

@@ -70,7 +70,7 @@ def test_where_an_export_is_refused_nothing_is_written_beside_it(run, tmp_path):
     plan, folder = tmp_path / "plan.json", tmp_path / "out"
     asked = ("plan", "qwen3-0.6b", "hgx-h100", "--chips", "1", "--batch", "1", "--out", plan)
     sentence = refused(run(*asked, "--export", "llama.cpp", "--export-to", folder), 2)
-    assert "llama.cpp must be told where" in sentence
+    assert "llama.cpp needs to know where" in sentence
     assert list(tmp_path.iterdir()) == []
 
 

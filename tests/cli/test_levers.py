@@ -34,7 +34,7 @@ def test_a_batch_may_be_what_changes(run):
         (("--set", "chips"), "--set must look like chip.memory[0].bandwidth_bytes_per_s=x2"),
         (("--set", "chip.memori=x2"), "there is no figure called 'chip.memori'; the nearest"),
         (("--set", f"{BANDWIDTH}=fast"), "needs a number and a unit of bytes per second"),
-        (("--set", f"{BANDWIDTH}=x2", "--sure", "0.8"), "--sure is asked of a plan"),
+        (("--set", f"{BANDWIDTH}=x2", "--sure", "0.8"), "--sure is for plan"),
     ],
 )
 def test_what_is_wrong_with_a_change_is_said(run, given, said):

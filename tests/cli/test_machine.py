@@ -51,7 +51,7 @@ def test_without_a_place_the_file_is_printed(run, matrix):
 def test_what_is_wrong_is_one_sentence_and_nothing_is_written(run, matrix, tmp_path):
     out = tmp_path / "my.toml"
     done = run("machine", "detect", "--from", str(matrix), "--out", str(out))
-    assert "nothing says what GPU0 is" in refused(done, 2)
+    assert "the chip of GPU0 is not known" in refused(done, 2)
     assert not out.exists()
     done = run("machine", "detect", "--from", str(matrix), "--out", str(tmp_path))
     assert "is a folder" in refused(done, 2)

@@ -579,7 +579,7 @@ def test_a_pair_of_machines_is_planned_and_shown(run):
 def test_a_pair_of_machines_needs_a_link_and_asks_about_prices_alone(run):
     assert run(*PAIRED).err.startswith("planner: --link needs a number and a unit")
     sure = run(*PAIRED, "--link", "1 GB/s", "--limit", "tpot_s=1", "--sure", "0.8")
-    assert (sure.status, "--sure is asked of one machine alone" in sure.err) == (2, True)
+    assert (sure.status, "--sure is for one machine" in sure.err) == (2, True)
     rated = (*PAIRED[:-2], "--rate", "3", "--link", "1 GB/s")
     assert "a pair of machines needs a batch_size" in run(*rated).err
 

@@ -27,9 +27,7 @@ def test_what_was_not_given_is_told(run):
         "--minimize": "tpot_s",
     }
     text = run("plan", *SMALL, "--prompt", "2k", "--kv", "bf16", "--batch", "8").out
-    assert text.endswith(
-        "not given, so taken: --output 256, --arrivals steady, --minimize tpot_s\n"
-    )
+    assert text.endswith("defaults used: --output 256, --arrivals steady, --minimize tpot_s\n")
 
 
 @pytest.mark.parametrize(

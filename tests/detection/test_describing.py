@@ -110,7 +110,7 @@ def test_the_least_memory_of_like_cards_counts():
 
 def test_hosts_alone_must_be_named():
     text = machine_texts()["Slurm topology.conf"]
-    with pytest.raises(InputError, match="say so with --node"):
+    with pytest.raises(InputError, match="name it with --node"):
         made(text)
     topology = made(text, node="hgx-h100", software="vllm").read()
     assert topology.chips == 9 * 8
@@ -122,7 +122,7 @@ def test_hosts_may_have_fewer_chips_than_the_machine_that_they_are_part_of():
     topology = made(text, node="gb200-nvl72:4").read()
     assert topology.chips == 144
     assert [fabric.units for fabric in topology.fabrics] == [72, 2]
-    with pytest.raises(InputError, match="behind the colon"):
+    with pytest.raises(InputError, match="after the colon"):
         made(text, node="gb200-nvl72:x")
 
 

@@ -68,7 +68,7 @@ def test_what_is_not_known_gets_the_nearest_names_and_the_remedy(product):
 
 
 def test_a_device_without_a_name_must_be_named():
-    with pytest.raises(InputError, match="nothing says what GPU0 is"):
+    with pytest.raises(InputError, match="the chip of GPU0 is not known"):
         chip_of(gpu(""), source="x")
     assert chip_of(gpu(""), source="x", chip="H100 SXM").name == "h100-sxm"
 

@@ -30,7 +30,10 @@ def test_pods_are_not_told_which_chips_they_see():
 
 @pytest.mark.parametrize(
     ("engine", "form", "words"),
-    [("tensorrt-llm", "stages", "over several nodes"), ("huggingface", "tensor", "no server")],
+    [
+        ("tensorrt-llm", "stages", "over several nodes"),
+        ("huggingface", "tensor", "without a server"),
+    ],
 )
 def test_what_no_pod_holds_is_refused(engine, form, words):
     result = golden_results(engine)[form]

@@ -67,11 +67,13 @@ def test_good_files_are_read(name, tmp_path):
     paths = READERS[name].seeds(tmp_path)
     assert all(path.stat().st_size < 10**5 for path in paths)
     for path in paths:
+        refusal = ""
         try:
             READERS[name].call(path)
         except InputError as error:
-            # What this computer lacks is no fault of a command line.
-            assert "install the extra" in str(error)
+            refusal = str(error)
+        # What this computer lacks, or must not measure now, is no fault of a command line.
+        assert not refusal or re.search("install the extra|nothing is measured", refusal)
 
 
 @pytest.mark.parametrize("name", READERS)

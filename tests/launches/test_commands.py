@@ -55,7 +55,7 @@ def test_a_command_without_a_model_asks_for_one() -> None:
 def test_only_the_first_of_several_engines_is_read() -> None:
     reading = read_command("vllm serve a -tp 2\nvllm serve b -tp 4")
     assert (reading.launch.model, reading.launch.tensor_parallel) == ("a", 2)
-    assert "first command alone" in reading.told[-1].words
+    assert "only the first command" in reading.told[-1].words
 
 
 def test_like_engines_on_chips_of_their_own_are_replicas() -> None:
@@ -89,7 +89,7 @@ def test_a_script_names_no_file_out_of_its_folder(tmp_path: Path, name: str) -> 
     script.write_text(f"vllm serve m --config {name.format(out=tmp_path)}\n")
     reading = read_command(script)
     assert reading.launch.tensor_parallel == 1
-    assert any("is not here" in one for one in reading.asked)
+    assert any("is missing" in one for one in reading.asked)
     # What a person types may name any file.
     typed = read_command(f"vllm serve m --config {tmp_path}/x.yaml")
     assert typed.launch.tensor_parallel == 4
@@ -101,21 +101,21 @@ def test_trtllm_takes_the_file_before_the_command() -> None:
 
 
 def test_a_file_of_options_that_is_not_here_is_asked_for() -> None:
-    assert "is not here" in read_command("vllm serve m --config nowhere.yaml").asked[0]
+    assert "is missing" in read_command("vllm serve m --config nowhere.yaml").asked[0]
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", "the command is empty"),
-        ("ls -l", "no engine is started"),
-        ("vllm bench serve --model m", "no engine is started"),
+        ("ls -l", "does not start a known engine"),
+        ("vllm bench serve --model m", "does not start a known engine"),
         ("vllm serve m -tp 0", "at least 1"),
         ("vllm serve m -tp x", "a whole number"),
         ("vllm serve 'm", "not closed"),
         ("CUDA_VISIBLE_DEVICES=0,1 vllm serve m -tp 4", "2 chips visible"),
-        ("VLLM_PP_LAYER_PARTITION=3,4 vllm serve m -pp 3", "states 2 stages"),
-        ("vllm serve m --gpu-memory-utilization 1.2", "at most at 1"),
+        ("VLLM_PP_LAYER_PARTITION=3,4 vllm serve m -pp 3", "gives 2 stages"),
+        ("vllm serve m --gpu-memory-utilization 1.2", "at most 1"),
         ("sglang serve m --tp 8 --attn-dp-size 3", "must divide"),
         ("trtllm-serve disaggregated -c x.yaml", "disaggregated is not read"),
         ("llama-server -m m.gguf -ts x", "shares such as 3,1"),
@@ -180,7 +180,7 @@ def test_what_is_no_file_of_a_command_is_refused_in_a_sentence(tmp_path: Path) -
     "text", ["cat <<E\n" * 2000 + "E\n", "cat " + "<<E " * 2000, "x<<E\n" + "a\n" * 9000]
 )
 def test_here_documents_without_end_are_read_once(text: str) -> None:
-    with pytest.raises(InputError, match="no engine is started"):
+    with pytest.raises(InputError, match="does not start a known engine"):
         read_command(text)
 
 

@@ -53,7 +53,7 @@ def test_without_a_word_on_nodes_the_same_chips_are_no_replicas() -> None:
     line = "CUDA_VISIBLE_DEVICES=0,1 vllm serve m -tp 2\n"
     reading = read_command(line * 2)
     assert reading.launch.replicas == 1
-    assert "first command alone" in reading.told[-1].words
+    assert "only the first command" in reading.told[-1].words
 
 
 @pytest.mark.parametrize("lender", ["rpc-server", "ggml-rpc-server"])
@@ -75,7 +75,7 @@ def test_cards_of_addresses_that_the_text_does_not_start_are_counted() -> None:
 def test_cards_of_an_unknown_number_are_said_to_be_all() -> None:
     reading = read_command("llama-server -m m.gguf --rpc 10.0.0.2:50052")
     assert reading.launch.spread == "stages"
-    assert any("all of the machine are priced" in one.words for one in reading.told)
+    assert any("all cards of the machine are priced" in one.words for one in reading.told)
 
 
 def test_mpi_gives_every_node_the_same_chips() -> None:

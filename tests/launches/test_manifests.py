@@ -102,5 +102,5 @@ def test_llama_cpp_takes_the_cards_that_its_pod_is_given() -> None:
 
 
 def test_a_manifest_without_an_engine_is_refused() -> None:
-    with pytest.raises(InputError, match="no engine is started"):
+    with pytest.raises(InputError, match="does not start a known engine"):
         read_command("apiVersion: v1\nkind: Service\n")

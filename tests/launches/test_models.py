@@ -68,7 +68,7 @@ def test_qwens_8_bit_weights_share_scales_in_blocks() -> None:
 def test_a_checkpoint_that_is_quantised_stays_as_it_is_stored() -> None:
     graph, remarks = graph_and_remarks("deepseek-v3", weight_format="int4")
     assert graph.weight_dtype == "fp8"
-    assert "as deepseek-v3 is stored" in remarks[0]
+    assert "deepseek-v3 is stored in fp8" in remarks[0]
 
 
 def test_a_folder_with_a_config_is_read(tmp_path: Path) -> None:

@@ -75,14 +75,14 @@ def test_data_parallel_of_a_dense_model_is_engines_apart(llama: ModelGraph) -> N
     told = launch(attention_parallel=4, tensor_parallel=2, most_sequences=256)
     settled, remarks = settled_launch(told, llama, machine())
     assert (settled.replicas, settled.attention_parallel, settled.most_sequences) == (4, 1, 64)
-    assert "4 engines apart" in remarks[0]
+    assert "4 separate engines" in remarks[0]
 
 
 def test_experts_without_expert_parallel_are_priced_as_shared_out(experts: ModelGraph) -> None:
     told = launch(attention_parallel=4, tensor_parallel=2)
     settled, remarks = settled_launch(told, experts, machine())
     assert settled.expert_parallel == 8
-    assert "cut over all 8 ranks" in remarks[0]
+    assert "split over all 8 ranks" in remarks[0]
 
 
 def test_llama_cpp_takes_all_cards_as_stages_by_shares(llama: ModelGraph) -> None:
@@ -101,7 +101,7 @@ def test_layers_that_stay_off_the_cards_are_the_first(llama: ModelGraph) -> None
     )
     # 13 of 32 decoder layers (the output layer is one of the 20), and the embedding.
     assert plan.stages[0].offloaded == llama.names[:14]
-    assert remarks == ("13 layers lie off the cards",)
+    assert remarks == ("13 layers are not on the cards",)
 
 
 def test_the_engine_is_started_with_the_limits_that_it_is_told(llama: ModelGraph) -> None:
@@ -136,7 +136,7 @@ def test_cards_without_a_layer_are_refused(llama: ModelGraph) -> None:
 
 def test_requests_beyond_the_context_are_refused(llama: ModelGraph) -> None:
     made = planned(launch(context_tokens=512), llama, machine(), LOAD)
-    assert "512 tokens at most, and these have 576" in made.faults[0]
+    assert "at most 512 tokens, but these have 576" in made.faults[0]
 
 
 def test_more_chips_than_the_machine_has_are_refused(llama: ModelGraph) -> None:

@@ -16,7 +16,7 @@ def test_what_was_read_left_out_and_asked_is_told() -> None:
 
 def test_the_gain_is_told_with_its_proof() -> None:
     found = score_command("vllm serve qwen3-32b -tp 2 -pp 2", "hgx-h100", LOAD)
-    lines = [line for line in gain_lines(found) if "may be off by" not in line]
+    lines = [line for line in gain_lines(found) if "measure both" not in line]
     price, same, proof, whole, _ = lines
     assert price.startswith("the command: request_s = ")
     assert "4 of 5 measurements would lie in " in price

@@ -45,7 +45,7 @@ def test_rules_are_known_where_all_stages_are_alike_and_micro_batches_settled():
     ],
 )
 def test_half_of_the_rules_are_refused(half):
-    with pytest.raises(InputError, match="like_stages must be true"):
+    with pytest.raises(InputError, match="needs like_stages = true"):
         Engine(**half)
 
 

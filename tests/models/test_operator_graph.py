@@ -43,7 +43,7 @@ def test_devices_are_called_by_class_and_number():
         (lambda: graph_of((1.0,)), "one for each of the 2 classes"),
         (lambda: graph_of((None, None)), "can run on no device"),
         (lambda: graph_of((1.0, 1.0), edges=((0, 1),)), "edges[0]"),
-        (lambda: graph_of((1.0, 1.0), (1.0, 1.0), edges=((0, 1), (1, 0))), "circle"),
+        (lambda: graph_of((1.0, 1.0), (1.0, 1.0), edges=((0, 1), (1, 0))), "cycle"),
         (lambda: graph_of((-1.0, 1.0)), "times_s"),
     ],
 )

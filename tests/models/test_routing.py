@@ -75,7 +75,7 @@ def test_no_more_ranks_than_there_are_or_than_experts_and_more_ranks_never_fewer
         ((8, 2, 4, 2), None),
         ((8, 2, 3, 1), "3 groups do not divide the 8 experts"),
         ((8, 2, 2, 3), "groups_active is 3; it must be at most the 2 groups"),
-        ((8, 5, 4, 2), "2 of 4 groups do not have 5 experts"),
+        ((8, 5, 4, 2), "2 of 4 groups hold fewer than 5 experts"),
     ],
 )
 def test_groups_that_cannot_be_chosen_from_are_told(numbers, said):

@@ -52,7 +52,7 @@ def test_one_that_was_not_is_none(cache):
      "org/.hidden", "org/name.", "org\\x/y", "o/" + "n" * 97, "", "org/é"],
 )  # fmt: skip
 def test_what_is_no_name_of_the_hub_is_refused(cache, name):
-    with pytest.raises(InputError, match="is no name of a model on the hub"):
+    with pytest.raises(InputError, match="is not the name of a model on the hub"):
         cached_snapshot(name)
 
 

@@ -80,7 +80,7 @@ def test_what_is_not_known_keeps_its_name():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"vocab_size": -1}, "vocab_size is -1, since it stands in the tokenizer"),
+        ({"vocab_size": -1}, "vocab_size is -1, which means that only the tokenizer has it"),
         ({"dim": None}, "dim must be a whole number of at least 1, not missing"),
         ({"dim": "4096"}, "dim must be a whole number of at least 1, not '4096'"),
         ({"dim": True}, "dim must be a whole number"),

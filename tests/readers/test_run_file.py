@@ -45,7 +45,7 @@ def test_other_files_are_none(tmp_path):
 
 @pytest.mark.parametrize("version", [2, 0, "1", True, None, [1]])
 def test_an_unknown_version_is_one_sentence(version):
-    with pytest.raises(InputError, match=r"run\.json is of version .* reads version 1"):
+    with pytest.raises(InputError, match=r"run\.json was saved by .* reads version 1"):
         run_in(planner_run(planner_run=version), HERE)
 
 

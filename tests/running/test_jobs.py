@@ -65,7 +65,7 @@ def test_copies_share_the_batch_and_no_sequence_is_shared(tmp_path):
     with pytest.raises(InputError, match=r"Stage\.sequence_parallel"):
         job_of(plan.replace(stages=(shared,)), graph, config, **ASKED)
     strange = stage.replace(layers=("decoder.9",))
-    with pytest.raises(InputError, match=r"'decoder\.9' is no layer"):
+    with pytest.raises(InputError, match=r"'decoder\.9' is not a layer"):
         job_of(plan.replace(stages=(strange,)), graph, config, **ASKED)
 
 

@@ -121,7 +121,7 @@ class Heard:
             return
         found = QUANTISED.get(way)
         if found is None:
-            self.given.passed_over(name, "read from the model itself, which says how it is stored")
+            self.given.passed_over(name, "read from the model, which says how it is stored")
             return
         self.fields["weight_format"] = found
 
@@ -131,7 +131,7 @@ class Heard:
         if stated is None:
             return
         if stated not in CACHES:
-            self.given.passed_over(name, "not priced: the cache is counted in its usual format")
+            self.given.passed_over(name, "not priced: the cache is priced in its usual format")
             return
         self.fields["cache_format"] = CACHES[stated]
 
@@ -153,7 +153,7 @@ class Heard:
         stages = self.fields.get("pipeline_parallel", 1)
         if len(layers) != stages:
             raise InputError(
-                f"{variable} states {len(layers)} stages, and the command asks for {stages}; the"
+                f"{variable} gives {len(layers)} stages, but the command asks for {stages}; the"
                 " engine refuses that"
             )
         self.fields["layers"] = layers
@@ -168,7 +168,9 @@ class Heard:
             if NUMBERS.fullmatch(stated):
                 return tuple(first + int(one) for one in stated.split(","))
             if stated and stated not in ("all", "void"):
-                self.note(f"{name}={stated}", "names of chips that say nothing of their place")
+                self.note(
+                    f"{name}={stated}", "chips are given by names that do not say their place"
+                )
         return None
 
     def place(self, replica_chips: int, replicas: int = 1, stated: str | None = None) -> None:
@@ -188,8 +190,8 @@ class Heard:
         needed = replica_chips * replicas
         if len(seen) < needed:
             raise InputError(
-                f"the command makes {len(seen)} chips visible ({listed(seen)}), and its degrees ask"
-                f" for {needed}; the engine refuses that"
+                f"the command makes {len(seen)} chips visible ({listed(seen)}), but its degrees"
+                f" need {needed}; the engine refuses that"
             )
         if len(set(seen)) != len(seen):
             raise InputError(f"the command makes a chip visible twice: {listed(seen)}")

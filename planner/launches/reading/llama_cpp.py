@@ -28,7 +28,9 @@ def llama_cpp_fields(heard: Heard) -> dict[str, Any]:
     is_auto = slots is None or slots < 0
     most = SLOTS if is_auto else given.whole("--parallel")
     if is_auto:
-        heard.note("--parallel", f"not told: {SLOTS} sequences in flight, as its server takes")
+        heard.note(
+            "--parallel", f"not given: {SLOTS} sequences in flight, the default of its server"
+        )
     fields["most_sequences"] = most
     context = given.whole("--ctx-size", least=0) or None
     shared = given.value("--kv-unified")
@@ -78,14 +80,18 @@ def _cards(heard: Heard) -> tuple[int, ...] | None:
     if stated is None:
         return seen
     if stated == "none":
-        heard.given.passed_over("--device", "no card: the host alone is not priced, cards are")
+        heard.given.passed_over(
+            "--device", "no card is used: only cards are priced, not the host alone"
+        )
         return seen
     numbers = []
     for name in stated.split(","):
         letters = name.strip().rstrip("0123456789")
         number = name.strip()[len(letters) :]
         if letters.upper() not in CARDS or not number:
-            heard.given.passed_over("--device", "names of cards that say nothing of their place")
+            heard.given.passed_over(
+                "--device", "cards are given by names that do not say their place"
+            )
             return seen
         numbers.append(int(number))
     if seen is not None and max(numbers) >= len(seen):
@@ -109,8 +115,8 @@ def _with_lent(heard: Heard, seen: tuple[int, ...] | None) -> tuple[int | None, 
     if seen is None:
         heard.given.passed_over(
             "--rpc",
-            "how many cards its own host has is not told: all of the machine are priced; set"
-            " CUDA_VISIBLE_DEVICES",
+            "the number of cards in its own host is not given: all cards of the machine are"
+            " priced; set CUDA_VISIBLE_DEVICES",
         )
         return None
     return (*(heard.lent.get(one) for one in addresses), *seen)
@@ -129,7 +135,7 @@ def _shares(heard: Heard, seen: tuple[int | None, ...] | None, mode: str) -> Non
     if mode != "layer":
         if len(set(shares)) > 1:
             heard.given.passed_over(
-                "--tensor-split", "cards are priced with like shares of a layer"
+                "--tensor-split", "cards are priced with equal shares of a layer"
             )
         return
     if seen is not None:
@@ -179,5 +185,5 @@ def _drafts(heard: Heard) -> None:
     tokens = given.whole(name)
     if tokens is None:
         tokens = 3
-        heard.note(name, "not told: 3 drafted tokens are priced")
+        heard.note(name, "not given: 3 drafted tokens are priced")
     heard.fields["drafting"] = drafted(kind, tokens, model if kind in NAMED else "")

@@ -94,8 +94,8 @@ def _place(heard: Heard) -> None:
     taken = tuple(range(first, first + needed)) if seen is None else seen[first : first + needed]
     if len(taken) < needed:
         raise InputError(
-            f"--base-gpu-id {first} leaves {len(taken)} chips, and the degrees ask for {needed};"
-            " the engine refuses that"
+            f"--base-gpu-id {first} leaves {len(taken)} chips, but the degrees need {needed}; the"
+            " engine refuses that"
         )
     heard.fields["devices"] = tuple(taken[at : at + chips] for at in range(0, needed, chips))
 

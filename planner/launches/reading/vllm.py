@@ -115,5 +115,8 @@ def _role(heard: Heard) -> None:
     if role in ROLES:
         heard.fields["role"] = ROLES[role]
     else:
-        words = f"kv_role {shortened(role)} says nothing of which pool: both passes are priced"
+        words = (
+            f"kv_role {shortened(role)} does not say which pool this is: both prefill and decode"
+            " are priced"
+        )
         heard.given.passed_over("--kv-transfer-config", words)

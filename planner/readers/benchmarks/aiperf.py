@@ -46,7 +46,8 @@ def read_aiperf(fields: Mapping[str, Any], path: Path) -> Benchmark:
     schema = word_of(fields, "schema_version")
     if schema and not schema.startswith("1."):
         raise InputError(
-            f"{path} is of schema {shortened(schema)!r} of AIPerf; those that begin with 1 are read"
+            f"{path}: AIPerf schema {shortened(schema)!r} is not supported; use a version of"
+            " AIPerf whose schema begins with 1"
         )
     asked = fields.get("input_config")
     clients = first_count(asked, "concurrency")
@@ -103,7 +104,7 @@ def _spread(told: Mapping[str, Any], name: str, path: Path) -> Spread:
     unit = metric.get("unit") or "ms"
     if not isinstance(unit, str) or unit not in UNITS_S:
         raise InputError(
-            f"{path}: {name} is in {shortened(repr(unit))}; a time is in ns, us, ms or s"
+            f"{path}: the unit of {name} is {shortened(repr(unit))}; it must be ns, us, ms or s"
         )
     return spread_of(metric, SPREAD, path, unit_s=UNITS_S[unit])
 
@@ -121,7 +122,8 @@ def read_aiperf_csv(text: str, path: Path) -> Benchmark:
     for number, row in enumerate(csv.reader(io.StringIO(text))):
         if number > MOST_LINES:
             raise InputError(
-                f"{path} has more than {MOST_LINES:,} lines; a table of AIPerf has not"
+                f"{path} has more than {MOST_LINES:,} lines, which is too long for a table of"
+                " AIPerf; give the file that AIPerf wrote"
             )
         cells = [cell.strip() for cell in row]
         if cells[:1] == ["Metric"]:

@@ -68,7 +68,8 @@ def read_guidellm(fields: Mapping[str, Any], path: Path) -> tuple[Benchmark, ...
     schema = metadata.get("version")
     if schema not in SCHEMAS:
         raise InputError(
-            f"{path} is of schema {shortened(repr(schema))} of GuideLLM; those up to 2 are read"
+            f"{path}: GuideLLM schema {shortened(repr(schema))} is not supported; use a version of"
+            " GuideLLM whose schema is 2 or older"
         )
     runs = fields["benchmarks"]
     if len(runs) > MOST_RUNS:
@@ -139,7 +140,8 @@ def read_guidellm_csv(text: str, path: Path) -> tuple[Benchmark, ...]:
     """The runs of a table, a line each."""
     if not text.startswith("Run Info,"):
         raise InputError(
-            f"{path} is a CSV of GuideLLM before 0.4, whose columns are not read; give its JSON"
+            f"{path} is a CSV file of GuideLLM before 0.4, whose columns are not supported; give"
+            " its JSON file"
         )
     csv.field_size_limit(2**24)
     lines = list(csv.reader(io.StringIO(text)))

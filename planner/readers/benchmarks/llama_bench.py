@@ -81,7 +81,10 @@ def read_llama_bench_csv(text: str, path: Path) -> Measured:
     """The same as a table of CSV."""
     rows = list(csv.DictReader(io.StringIO(text)))
     if rows and not is_llama_bench(rows[0]):
-        raise InputError(f"{path} has no columns n_prompt, n_gen and avg_ts, as llama-bench writes")
+        raise InputError(
+            f"{path} needs the columns n_prompt, n_gen and avg_ts; give a file that llama-bench"
+            " wrote"
+        )
     return read_llama_bench(rows, path)
 
 
@@ -91,12 +94,16 @@ def _refused(test: _Test, layers: object, backends: str) -> str:
         return "lines without a rate are left out"
     if test.depth_tokens and test.prompt_tokens:
         return (
-            "prompts behind a filled cache are left out: their time to the first token is no one's"
+            "lines with n_depth and a prompt are left out: their time is not the time to the first"
+            " token of a request"
         )
     told = as_number(str(layers)) if layers is not None else -1.0
     on_host = backends.replace("BLAS", "").replace("CPU", "").strip(", ") == "" and backends
     if 0 <= told < FEW_LAYERS and not on_host:
-        return f"lines with fewer than {FEW_LAYERS} layers on the card are left out: the host has the others"
+        return (
+            f"lines with fewer than {FEW_LAYERS} layers on the card are left out: the host"
+            " computes the other layers"
+        )
     return ""
 
 

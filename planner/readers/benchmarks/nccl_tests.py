@@ -65,7 +65,9 @@ def read_nccl_tests(text: str, path: Path) -> Measured:
     right = [one for one in table if not one.wrong and one.message_bytes and one.time_s]
     if len(ranks) < 2 or not right:
         needed = "two ranks" if len(ranks) < 2 else "a line with a size and a time"
-        raise InputError(f"{path} has not {needed}, as nccl-tests print of a collective")
+        raise InputError(
+            f"{path} needs {needed}, as nccl-tests print for a collective; give their whole output"
+        )
     kind = _kind(text, right, len(ranks), path)
     hosts = {one.host for one in ranks.values()}
     remarks: tuple[str, ...] = ()
@@ -129,8 +131,8 @@ def _line(words: Sequence[str], width: int, path: Path) -> _Line:
     time_us, algorithm, bus = (as_number(word) for word in told[:3])
     if not (0 <= size < 1e15 and 0 <= time_us < 1e12):
         raise InputError(
-            f"{path}: {shortened(' '.join(words))!r} is no line of nccl-tests: a size, a count, a"
-            " type, a time in microseconds and two bandwidths"
+            f"{path}: this is not a line of nccl-tests: {shortened(' '.join(words))!r}; a line has"
+            " a size, a count, a type, a time in microseconds and two bandwidths"
         )
     ratio = bus / algorithm if algorithm else math.nan
     wrong = 0.0 if told[3] == "N/A" else as_number(told[3])
@@ -146,8 +148,8 @@ def _kind(text: str, table: Sequence[_Line], ranks: int, path: Path) -> Collecti
     programs = PROGRAM.findall(text)
     if programs:
         raise InputError(
-            f"{path} is of {programs[0]}_perf; those that are priced are"
-            f" {listed(f'{name}_perf' for name in KINDS)}"
+            f"{path} was measured with {programs[0]}_perf, which cannot be priced; give a result"
+            f" of {listed(f'{name}_perf' for name in KINDS)}"
         )
     # Only an all-reduce sends nearly all of its tensor twice.
     twice = 2 * (ranks - 1) / ranks
@@ -155,6 +157,6 @@ def _kind(text: str, table: Sequence[_Line], ranks: int, path: Path) -> Collecti
     if ranks > 2 and abs(largest.ratio / twice - 1) < MOST_RATIO_OFF:
         return "all_reduce"
     raise InputError(
-        f"{path} does not say which collective it is of; name the file after it, such as"
-        " all_gather_perf.txt"
+        f"{path} does not say which collective was measured; name the file after the collective,"
+        " such as all_gather_perf.txt"
     )

@@ -98,6 +98,6 @@ def _runs(fields: Mapping[str, Any], path: Path) -> Sequence[Benchmark]:
 
 def _unknown(path: Path) -> InputError:
     return InputError(
-        f"{path} is none of the results that are read: {listed(FORMATS, 'or')}, or a CSV of"
+        f"{path} is not a known result of a benchmark; give {listed(FORMATS, 'or')}, or a CSV of"
         " measurements with a column row_id"
     )

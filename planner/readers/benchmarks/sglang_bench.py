@@ -32,8 +32,8 @@ def read_sglang(fields: Mapping[str, Any], path: Path) -> Benchmark:
     """One line."""
     if "total_input_tokens" not in fields:
         raise InputError(
-            f"{path} is of a version of sglang.bench_serving before 0.4, which wrote seconds and"
-            " milliseconds under one name; run it again with a newer one"
+            f"{path} was written by sglang.bench_serving before 0.4, which used one name for"
+            " seconds and milliseconds; run the benchmark again with a newer version"
         )
     server = part_of(fields, "server_info")
     model = word_of(server, "model_path")

@@ -130,8 +130,8 @@ class AttentionReader:
     def _even_head_dim(self) -> int:
         if self.hidden % self.heads and not self.config.has("kv_lora_rank"):
             raise self.config.fault(
-                f"hidden_size {self.hidden} is no multiple of the {self.heads} heads, and head_dim is"
-                " missing"
+                f"hidden_size {self.hidden} is not a multiple of the {self.heads} heads, and"
+                " head_dim is missing; give head_dim"
             )
         return self.hidden // self.heads
 
@@ -192,7 +192,10 @@ class AttentionReader:
             # What is listed as seeing everything does so, whatever window stands beside it.
             return [0] * self.layers
         if listed and not window:
-            raise config.fault("sliding_window is missing, and layers are listed that have one")
+            raise config.fault(
+                "sliding_window is missing, but some layers are listed as having a window; give"
+                " sliding_window"
+            )
         if not window:
             config.tick(*PLACES)
             return [0] * self.layers
@@ -267,11 +270,15 @@ class AttentionReader:
         name = self.config.name_of(("sliding_window_pattern", "layer_pattern"))
         if not pattern or len(pattern) > self.layers or any(x not in letters for x in pattern):
             raise self.config.fault(
-                f"{name} must be letters, L for a window and G for everything, at most one for each of"
-                f" the {self.layers} layers, not {pattern[:30]!r}"
+                f"{name} must be letters, L for attention within a window and G for attention to"
+                f" all tokens, at most one for each of the {self.layers} layers, not"
+                f" {pattern[:30]!r}"
             )
         if len(set(pattern)) == 1 and len(pattern) > 1:
-            raise self.config.fault(f"{name} {pattern[:30]!r} has layers of one kind alone")
+            raise self.config.fault(
+                f"{name} {pattern[:30]!r} has only one kind of layers; give both letters, or leave"
+                " it out"
+            )
         return [letters[pattern[number % len(pattern)]] for number in range(self.layers)]
 
     # ── One layer ────────────────────────────────────────────────────────────────────────────────
@@ -323,7 +330,8 @@ class AttentionReader:
         for key, row in table.fields.items():
             if not str(key).isdecimal() or not int(key) < self.layers or not isinstance(row, dict):
                 raise table.fault(
-                    f"{str(key)[:20]!r} must be the number of a layer, with an object"
+                    f"{str(key)[:20]!r} must be the number of a layer, and its value must be an"
+                    " object"
                 )
             one = ConfigFields(row, f"{table.path}[{key}]")
             one.tick(*KV_HEADS, *HEAD_DIM)

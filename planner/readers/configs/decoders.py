@@ -103,13 +103,11 @@ class _DecoderReader:
 
     def _unknown(self) -> Family:
         called = (
-            f"model_type {self.kind[:40]!r} is not known"
-            if self.kind
-            else "no model_type is stated"
+            f"model_type {self.kind[:40]!r} is not known" if self.kind else "model_type is missing"
         )
-        own = "" if self.config.has(TIED) else " and a head of its own"
+        own = "" if self.config.has(TIED) else " and an output head of its own"
         self.remarks.append(
-            f"{called}: read by its keys alone, as a decoder with gated feed-forward parts{own}"
+            f"{called}: the model is read as a decoder with gated feed-forward layers{own}"
         )
         return LLAMA
 
@@ -160,7 +158,7 @@ class _DecoderReader:
         streams = self.config.whole(names, default=1) or 1
         if streams > 1 and family_of(self.kind) is None:
             raise self.config.fault(
-                f"{self.config.name_of(names)} is not understood of {self.kind!r}"
+                f"{self.config.name_of(names)} is not a known key for model_type {self.kind!r}"
             )
         return streams
 
@@ -188,7 +186,7 @@ class _DecoderReader:
         if attends or (config.has(HEADS) and self.kind not in RWKV):
             attention = AttentionReader(config, self.kind, family, self.hidden, self.layers)
         if attention and attention.latent and "q_lora_rank" not in config.fields:
-            self.remarks.append("q_lora_rank is not stated: queries are taken as not compressed")
+            self.remarks.append("q_lora_rank is missing: queries are assumed to be uncompressed")
         heads = attention.heads if attention else 1
         head_dim = attention.head_dim if attention else self.hidden
         kinds = [side.mixer if side.mixer in (FULL, WINDOWED) else FULL for side in sides]
@@ -335,12 +333,13 @@ class _DecoderReader:
         config = self.config
         if len(pattern) != self.layers:
             raise config.fault(
-                f"hybrid_override_pattern names {len(pattern)} layers of {self.layers}; name all"
+                f"hybrid_override_pattern names {len(pattern)} layers, but the model has"
+                f" {self.layers}; name each layer once"
             )
         strange = next((letter for letter in pattern if letter not in LETTERS), None)
         if strange:
             raise config.fault(
-                f"hybrid_override_pattern: {strange!r} is no kind of layer; M, *, - and E are"
+                f"hybrid_override_pattern: {strange!r} is not a kind of layer; use M, *, - and E"
             )
         return [Sides(*LETTERS[letter]) for letter in pattern]
 
@@ -470,7 +469,7 @@ class _DecoderReader:
         mixer = row.table("attention")
         if mixer is not None and not mixer.flag("no_op"):
             if mixer.flag("replace_with_linear"):
-                raise row.fault("attention.replace_with_linear is not read")
+                raise row.fault("attention.replace_with_linear is not supported")
             group = mixer.whole("n_heads_in_group", default=0)
             kv_heads = mixer.whole("num_key_value_heads", default=0) or attention.heads // (
                 group or 1
@@ -484,7 +483,7 @@ class _DecoderReader:
         feed = row.table("ffn")
         if feed is not None and not feed.flag("no_op"):
             if feed.flag("replace_with_linear"):
-                raise row.fault("ffn.replace_with_linear is not read")
+                raise row.fault("ffn.replace_with_linear is not supported")
             parts.append(DenseFeedForward(width=self._searched_width(feed)))
             feed.tick("sparsify", "gated", "hidden_act", "moe")
             feed.refuse_unread()

@@ -82,7 +82,7 @@ def _t5(config: ConfigFields) -> tuple[EncoderShape, list[str]]:
         position_buckets=config.whole("relative_attention_num_buckets", default=32),
         longest=config.whole("n_positions", default=0),
     )
-    return shape, [f"the encoder alone: its decoder of {below} layers is not counted"]
+    return shape, [f"only the encoder is read: its decoder of {below} layers is not counted"]
 
 
 def _pictures(config: ConfigFields, kind: str) -> EncoderShape:
@@ -143,4 +143,4 @@ def _sound(config: ConfigFields) -> tuple[EncoderShape, list[str]]:
         pooled=False,
         biased=True,
     )
-    return shape, [f"the encoder alone: its decoder of {below} layers is not counted"]
+    return shape, [f"only the encoder is read: its decoder of {below} layers is not counted"]

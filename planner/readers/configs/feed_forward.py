@@ -198,7 +198,10 @@ class FeedForwardReader:
         switched_off = config.get("enable_moe_block") is False or self.experts == 1
         if switched_off or isinstance(chosen, list | bool) or not chosen:
             return
-        raise config.fault(f"{config.name_of(EXPERTS)} must be above 0: tokens choose experts")
+        raise config.fault(
+            f"{config.name_of(EXPERTS)} must be above 0, since the config states how many experts"
+            " each token uses"
+        )
 
     def kinds(self) -> list[str]:
         """DENSE, ROUTED, BOTH or NOTHING for each layer."""

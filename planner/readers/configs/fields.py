@@ -142,8 +142,9 @@ class ConfigFields:
             if not isinstance(value, str) or value not in meanings:
                 near = nearest_names(str(value), meanings, 3)
                 raise self.fault(
-                    f"{self.name_of(names)}[{number}] is {told(value, 40)}, which is no"
-                    f" kind of layer that is read; {listed([repr(word) for word in near], 'or')} are"
+                    f"{self.name_of(names)}[{number}] is {told(value, 40)}, which is not a known"
+                    " kind of layer; the nearest known kinds are"
+                    f" {listed([repr(word) for word in near], 'or')}"
                 )
         return [meanings[value] for value in values]
 
@@ -190,7 +191,10 @@ class ConfigFields:
             stated = [name for name in names if self.fields.get(name) is not None]
             unlike = [x for x in stated if self.fields[x] != self.fields[stated[0]]]
             if unlike:
-                raise self.fault(f"{stated[0]} and {unlike[0]} state one thing, and differ")
+                raise self.fault(
+                    f"{stated[0]} and {unlike[0]} mean the same but have different values; keep"
+                    " one of them"
+                )
 
     def refuse_unread(self, stated: Iterable[str] | None = None, *, stranger: bool = False) -> None:
         """Refuse the first key that may say how layers are made, is set, and was not asked for;
@@ -202,16 +206,14 @@ class ConfigFields:
         for key in keys:
             value = self.fields[key]
             if len(key) > LONGEST_KEY:
-                raise self.fault(
-                    f"{shortened(key, 30)} is not understood: it is too long for a key"
-                )
+                raise self.fault(f"{shortened(key, 30)} is too long for a key")
             if key in self.read or INERT.fullmatch(key):
                 continue
             if not _says(key, value) and not (stranger and _may_say(key, value)):
                 continue
             raise self.fault(
-                f"{shortened(key)} is not understood, and may say how layers are made; read"
-                " without it the model would be another"
+                f"{shortened(key)} is not a known key and may change how layers are built, so that"
+                " the planner would read a different model"
             )
 
 

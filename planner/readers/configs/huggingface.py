@@ -253,7 +253,9 @@ def _added_said(added: Fields, config: ConfigFields, kind: str, *, windowed: boo
     used = [f"{key} {value}" for key, value in added.items() if key in config.read and key in loud]
     if not used:
         return []
-    return [f"not stated, and taken from the defaults of {kind}: {listed(used[:8], 'and')}"]
+    return [
+        f"missing in the config, and taken from the defaults of {kind}: {listed(used[:8], 'and')}"
+    ]
 
 
 LOUD = {

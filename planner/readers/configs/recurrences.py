@@ -49,8 +49,8 @@ class RecurrenceReader:
         if self.kind in ("minimax_text_01", "minimax", "minimax_m1"):
             return lightning(self.hidden, heads=self.heads, width=self.head_dim)
         raise config.fault(
-            "layers of linear attention are stated, and no sizes of theirs that are known"
-            " (linear_num_value_heads, linear_attn_config)"
+            "the config has layers of linear attention, but not their sizes; give"
+            " linear_num_value_heads or linear_attn_config"
         )
 
     def gated_delta(self) -> Recurrence:

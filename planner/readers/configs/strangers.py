@@ -8,17 +8,17 @@ REFUSED = {
     "jetmoe": "its attention is a mixture of experts too",
     "zamba": "its layers share one block of attention",
     "zamba2": "its layers share a few blocks of attention",
-    "xlstm": "its blocks keep a matrix that no kind of recurrence here has",
+    "xlstm": "its blocks keep a matrix as state, in a way that is not supported",
     "zaya": "its attention convolves queries and keys",
-    "hy_v4": "it joins copies of the stream in a way that is not known here",
-    "gemma4_assistant": "it drafts for another model, and reads that one's keys",
-    "gemma4_unified_assistant": "it drafts for another model, and reads that one's keys",
+    "hy_v4": "it combines copies of the residual stream in a way that is not supported",
+    "gemma4_assistant": "it is a draft model that reads the keys of its target model",
+    "gemma4_unified_assistant": "it is a draft model that reads the keys of its target model",
     "doge": "its experts are looked up in tables of keys",
-    "hrm_text": "its layers run again and again",
-    "lfm3": "some of its layers are not known here",
-    "idefics": "layers that look at pictures stand between its own",
-    "hymba": "its layers have attention beside a state, in part shared",
-    "moshi": "it is a model of speech in several parts",
+    "hrm_text": "it runs its layers several times for one token",
+    "lfm3": "some of its layers are of an unknown kind",
+    "idefics": "it has layers for images between its own layers",
+    "hymba": "its layers combine attention and a state, partly shared between layers",
+    "moshi": "it is a speech model of several parts",
 }
 """Families that would be read as something that they are not."""
 ENCODING = (
@@ -60,10 +60,10 @@ OTHER_FILES = {
     "processor_class": "it is the config of a preprocessor; give the config.json beside it",
     "do_sample": "it is a generation_config.json; give the config.json beside it",
     "temperature": "it is a generation_config.json; give the config.json beside it",
-    "quant_algo": "it says how weights are stored alone; give the config.json beside it",
+    "quant_algo": "it only says how weights are stored; give the config.json beside it",
     "vision_config": "it has no text part that states its layers",
     "talker_config": "it has no text part that states its layers",
-    "architectures": "it names an architecture, and states no layers",
+    "architectures": "it names an architecture, but not the number of its layers",
 }
 """Keys of files that lie beside a config.json, or of one that is cut short."""
 DEPTHS = ("layers_block_type", "hybrid_override_pattern")
@@ -76,7 +76,7 @@ def refuse_strangers(config: ConfigFields, kind: str, outer: str, layers: tuple[
     fields, path = config.fields, config.path
     for each in (outer, kind):
         if each in REFUSED:
-            raise config.fault(f"{each} is not read: {REFUSED[each]}")
+            raise config.fault(f"{each} is not supported: {REFUSED[each]}")
     no_decoder = f"{path} does not describe a decoder"
     if fields.get("_class_name"):
         called = shortened(str(fields["_class_name"]))

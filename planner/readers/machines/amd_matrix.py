@@ -39,8 +39,8 @@ def read_amd_matrix(text: str, path: Path) -> SeenMachine:
             word = types[name][gpus.index(other)]
             if word.upper() not in KINDS:
                 raise InputError(
-                    f"{path}: between {name} and {other} stands {shortened(word, 20)}, which should"
-                    " be XGMI or PCIE"
+                    f"{path}: the link between {name} and {other} is {shortened(word, 20)}; it"
+                    " must be XGMI or PCIE"
                 )
             kind = KINDS[word.upper()]
             # Three hops over PCIe lead through both processors.
@@ -71,7 +71,8 @@ def _matrix(text: str, title: re.Pattern[str], path: Path) -> dict[str, Sequence
     whole = list(rows) == columns and 0 < len(columns) <= MOST_GPUS
     if not whole or not all(GPU.fullmatch(name) for name in columns):
         raise InputError(
-            f"{path}: the table of links has {len(rows)} rows for {len(columns)} GPUs; give it whole"
+            f"{path}: the table of links has {len(rows)} rows for {len(columns)} GPUs; give the"
+            " whole table"
         )
     return rows
 

@@ -28,14 +28,16 @@ def machine_of(
     if len(by_name) < len(switches):
         names = [switch.name for switch in switches]
         twice = next(one for one in names if names.count(one) > 1)
-        raise InputError(f"the switch {shortened(twice)} is described twice; take one out")
+        raise InputError(f"the switch {shortened(twice)} is described twice; remove one of the two")
     _check_tree(by_name)
     hosts = tuple(dict.fromkeys(host for switch in switches for host in switch.hosts))
     if not hosts:
         raise InputError("no switch has a host below it; give the nodes of the lowest switches")
     shared = set(hosts) & set(by_name)
     if shared:
-        raise InputError(f"{shortened(min(shared))} is the name of a host and of a switch")
+        raise InputError(
+            f"{shortened(min(shared))} is the name of both a host and a switch; rename one of them"
+        )
 
     devices = [SeenDevice(name=one, kind="switch", text=by_name[one].text) for one in by_name]
     devices += [SeenDevice(name=host, kind="cpu", host=host) for host in hosts]
@@ -56,12 +58,15 @@ def _check_tree(by_name: Mapping[str, Switch]) -> None:
         for below in switch.switches:
             if below not in by_name:
                 raise InputError(
-                    f"{shortened(switch.name)} has the switch {shortened(below)} below it, which is"
-                    " not described"
+                    f"the switch {shortened(below)} below {shortened(switch.name)} is not"
+                    " described; add it"
                 )
             if below in above:
                 both = listed([shortened(above[below], 30), shortened(switch.name, 30)])
-                raise InputError(f"the switch {shortened(below)} hangs below {both}; only one may")
+                raise InputError(
+                    f"the switch {shortened(below)} is below {both}; a switch can be below one"
+                    " other switch only"
+                )
             above[below] = switch.name
     for name in by_name:
         at, levels = name, 0
@@ -70,6 +75,6 @@ def _check_tree(by_name: Mapping[str, Switch]) -> None:
             levels += 1
             if levels > MOST_LEVELS:
                 raise InputError(
-                    f"the switch {shortened(name)} hangs below more than {MOST_LEVELS} others, or"
-                    " below itself"
+                    f"the switch {shortened(name)} is below itself, or below more than"
+                    f" {MOST_LEVELS} levels of switches"
                 )

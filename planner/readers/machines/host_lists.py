@@ -29,7 +29,7 @@ def _lists(text: str, field: str) -> list[list[list[str]]]:
     parts = PART.findall(text)
     if "".join(parts) != text.strip() or not parts:
         raise InputError(
-            f"{field} is {shortened(text)!r}, which is no list of names such as 'tux[0-3,12]'"
+            f"{field} is {shortened(text)!r}; it must be a list of names such as 'tux[0-3,12]'"
         )
     found: list[list[list[str]]] = [[]]
     for part in parts:
@@ -38,7 +38,7 @@ def _lists(text: str, field: str) -> list[list[list[str]]]:
             continue
         found[-1].append(_numbers(part, field) if part.startswith("[") else [part])
         if len(found[-1]) > MOST_BRACKETS * 2:
-            raise InputError(f"{field} has a name of more than {MOST_BRACKETS} brackets")
+            raise InputError(f"{field} has a name with more than {MOST_BRACKETS} brackets")
     if not all(found):
         raise InputError(f"{field} is {shortened(text)!r}, with a comma too many")
     return found

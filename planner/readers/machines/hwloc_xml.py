@@ -49,8 +49,8 @@ def read_hwloc(text: str, path: Path) -> SeenMachine:
         raise InputError(f"{path} must hold <topology> with an <object> in it, as lstopo writes it")
     if not root.get("version", "").startswith(("2", "3")):
         raise InputError(
-            f"{path} is of hwloc 1, or of a version that is not known; lstopo of hwloc 2 or 3"
-            " writes what is read"
+            f"{path} was written by hwloc 1 or an unknown version; write it with lstopo of hwloc 2"
+            " or 3"
         )
     cards = list(_cards(machine, "", None, "", ()))
     gpus = [one for one in cards if _is_gpu(one)]

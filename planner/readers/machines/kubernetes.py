@@ -51,8 +51,8 @@ def read_nodes(fields: Mapping[str, Any], path: Path) -> SeenMachine:
         remarks += _remarks(name, labels, status)
     if not devices:
         raise InputError(
-            f"{path}: none of {len(items)} nodes has nvidia.com/gpu or amd.com/gpu to give; is a"
-            " device plugin running on them?"
+            f"{path}: none of the {len(items)} nodes offers nvidia.com/gpu or amd.com/gpu; check"
+            " that a device plugin runs on them"
         )
     return SeenMachine(format=FORMAT, devices=tuple(devices), remarks=tuple(remarks[:20]))
 
@@ -119,14 +119,20 @@ def _remarks(name: str, labels: Mapping[str, Any], status: Mapping[str, Any]) ->
     found = []
     product = str(labels.get("nvidia.com/gpu.product") or "")
     if SLICED.search(product):
-        found.append(f"GPUs of {shortened(name)} are cut into MIG instances; planned as whole ones")
+        found.append(
+            f"GPUs of {shortened(name)} are split into MIG instances, but they are planned as"
+            " whole GPUs"
+        )
     if SHARED.search(product):
-        found.append(f"GPUs of {shortened(name)} are shared out by time; planned as whole ones")
+        found.append(
+            f"GPUs of {shortened(name)} are shared by time slicing, but they are planned as whole"
+            " GPUs"
+        )
     capacity, allocatable = _table(status, "capacity"), _table(status, "allocatable")
     for resource in RESOURCES:
         there, free = _whole(capacity.get(resource)), _whole(allocatable.get(resource))
         if there and free is not None and free < there:
-            found.append(f"{shortened(name)} can give away {free} of its {there} GPUs")
+            found.append(f"only {free} of the {there} GPUs of {shortened(name)} can be allocated")
     return found
 
 

@@ -16,7 +16,7 @@ MOST_DEPTH = 200
 def root_of(text: str, path: Path) -> Element:
     """The outermost element of a document."""
     if len(text) > MOST_BYTES:
-        raise InputError(f"{path} is longer than any description of a machine")
+        raise InputError(f"{path} is too long for a description of a machine")
     reader = _Reader(path)
     try:
         return reader.read(text)
@@ -53,8 +53,8 @@ class _Reader:
         self.depth += 1
         if self.elements > MOST_ELEMENTS or self.depth > MOST_DEPTH:
             raise InputError(
-                f"{self.path} has more than {MOST_ELEMENTS} elements, or some {MOST_DEPTH} deep in"
-                " one another; no description of a machine has"
+                f"{self.path} has more than {MOST_ELEMENTS} elements, or more than about"
+                f" {MOST_DEPTH} levels of them; this is too much for a description of a machine"
             )
         self.builder.start(tag, attributes)
 
@@ -65,12 +65,13 @@ class _Reader:
     def _doctype(self, name: str, system: str | None, public: str | None, inside: bool) -> None:
         if inside:
             raise InputError(
-                f"{self.path} holds a document type of its own ({shortened(name, 30)}), which may"
-                " hold anything; take the lines between [ and ] out"
+                f"{self.path} has a document type with contents of its own"
+                f" ({shortened(name, 30)}), which are not read for safety; remove the lines"
+                " between [ and ]"
             )
 
     def _entity(self, *declared: object) -> None:
-        raise InputError(f"{self.path} declares an entity; take the declaration out")
+        raise InputError(f"{self.path} declares an entity; remove the declaration")
 
 
 def number_in(text: str | None) -> float | None:

@@ -51,12 +51,12 @@ def read_nccl(text: str, path: Path) -> SeenMachine:
     cards = [one for one in found if _is_card(one.element)]
     if not gpus:
         raise InputError(
-            f"{path} names no GPU, only where bridges lie; NCCL_TOPO_DUMP_FILE writes them once it"
-            " has run"
+            f"{path} names no GPU, only PCI bridges; give the file that NCCL writes to"
+            " NCCL_TOPO_DUMP_FILE when it runs"
         )
     named = {one.element.get("busid", ""): f"GPU{_number(one, at)}" for at, one in enumerate(gpus)}
     if len(set(named.values())) < len(gpus):
-        raise InputError(f"{path}: two GPUs have one busid or one number")
+        raise InputError(f"{path}: two GPUs have the same busid or the same number")
     hung = [one.hung._replace(name=f"GPU{_number(one, at)}") for at, one in enumerate(gpus)]
     nics = [one.hung._replace(name=f"NIC{at}") for at, one in enumerate(cards)]
 
@@ -70,7 +70,7 @@ def read_nccl(text: str, path: Path) -> SeenMachine:
         # Only a dump has NVLinks: whether PCIe is how GPUs reach each other is not told.
         cards_too = {device.name for device in devices if device.kind == "nic"}
         links = [link for link in links if cards_too & set(link.between)]
-        remarks = ("the file has no NVLinks, as it was not written by NCCL",)
+        remarks = ("the file has no NVLinks, since NCCL did not write it",)
         return SeenMachine(
             format=FORMAT, devices=tuple(devices), links=tuple(links), remarks=remarks
         )

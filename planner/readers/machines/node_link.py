@@ -84,7 +84,7 @@ def _device(name: str, node: Mapping[str, Any]) -> SeenDevice:
 def _link(edge: Mapping[str, Any], where: str) -> SeenLink:
     ends = tuple(_name(edge.get(key), f"{where}.{key}") for key in ("source", "target"))
     if ends[0] == ends[1]:
-        raise InputError(f"{where} joins {shortened(ends[0])} to itself; take it out")
+        raise InputError(f"{where} joins {shortened(ends[0])} to itself; remove it")
     return SeenLink.from_fields(
         {
             "between": ends,

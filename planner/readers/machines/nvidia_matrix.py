@@ -61,10 +61,10 @@ def read_matrix(text: str, path: Path) -> SeenMachine:
         return _machine(columns, rows, text)
     if other:
         raise InputError(
-            f"{path} holds what `nvidia-smi topo -p2p` prints, which says who may reach whom but not"
-            " by what; give what `nvidia-smi topo -m` prints"
+            f"{path} is the output of `nvidia-smi topo -p2p`, which does not say how the GPUs are"
+            " connected; give the output of `nvidia-smi topo -m`"
         )
-    raise InputError(f"{path} holds no matrix of GPUs; give what `nvidia-smi topo -m` prints")
+    raise InputError(f"{path} has no matrix of GPUs; give the output of `nvidia-smi topo -m`")
 
 
 def _columns(line: str) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ def _rows(lines: Sequence[str], columns: Sequence[str], path: Path) -> dict[str,
         if len(entries) < len(columns):
             raise InputError(
                 f"{path}: the row of {words[0]} has {len(entries)} entries for {len(columns)}"
-                " columns; give the whole matrix, its lines unbroken"
+                " columns; give the whole matrix, without broken lines"
             )
         found[words[0]] = Row(entries, tuple(words[len(columns) + 1 :]), line)
     return found
@@ -108,15 +108,17 @@ def _check_rows(columns: Sequence[str], rows: dict[str, Row], path: Path) -> Non
     """Refuse a matrix that lacks GPUs, has entries of no meaning, or says two things of a pair."""
     missing = [name for name in columns if GPU.fullmatch(name) and name not in rows]
     if missing:
-        raise InputError(f"{path}: the matrix has no row of {listed(missing)}; give it whole")
+        raise InputError(
+            f"{path}: the matrix has no row for {listed(missing)}; give the whole matrix"
+        )
     for name, row in rows.items():
         for other, entry in zip(columns, row.entries, strict=True):
             strange = not _is_entry(entry) or entry in PEER_ACCESS
             if strange or (entry == "X") != (name == other):
                 known = listed(["X for itself", "NV and a number", *KINDS], "or")
                 raise InputError(
-                    f"{path}: between {name} and {other} stands {shortened(entry, 20)}, which should"
-                    f" be {known}"
+                    f"{path}: the link between {name} and {other} is {shortened(entry, 20)}; it"
+                    f" must be {known}"
                 )
             back = rows[other].entries[columns.index(name)] if other in rows else entry
             if back != entry:
@@ -133,9 +135,9 @@ def _machine(columns: Sequence[str], rows: dict[str, Row], text: str) -> SeenMac
     gpus = sum(device.kind == "gpu" for device in devices)
     remarks = []
     if is_sliced(text):
-        remarks.append("some GPUs are cut into MIG instances; they are planned as whole ones")
+        remarks.append("some GPUs are split into MIG instances, but they are planned as whole GPUs")
     if products and len(products) != gpus:
-        remarks.append(f"the text names {len(products)} GPUs, and its matrix has {gpus}")
+        remarks.append(f"the text lists {len(products)} GPUs, but its matrix has {gpus}")
     return SeenMachine(
         format=FORMAT, devices=tuple(devices), links=tuple(_links(columns, rows)),
         remarks=tuple(remarks),

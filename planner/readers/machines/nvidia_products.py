@@ -71,7 +71,7 @@ def read_products(text: str, path: Path) -> SeenMachine:
     ]
     remarks: tuple[str, ...] = ()
     if is_sliced(text):
-        remarks = ("some GPUs are cut into MIG instances; they are planned as whole ones",)
+        remarks = ("some GPUs are split into MIG instances, but they are planned as whole GPUs",)
     return SeenMachine(format=FORMAT, devices=tuple(devices), remarks=remarks)
 
 

@@ -83,7 +83,7 @@ def _of_json(text: str, path: Path) -> SeenMachine:
     try:
         json.dumps(fields, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
-        raise InputError(f"{path} holds half a character, which is none") from None
+        raise InputError(f"{path} has an incomplete character; save it again as UTF-8") from None
     if kubernetes.is_nodes(fields):
         return kubernetes.read_nodes(fields, path)
     if node_link.is_graph(fields):
@@ -104,7 +104,7 @@ def _of_yaml(text: str, path: Path) -> SeenMachine:
 
 def _unknown(path: Path) -> InputError:
     return InputError(
-        f"{path} is none of the descriptions of a machine that are read: {listed(FORMATS, 'or')}"
+        f"{path} is not a known description of a machine; give {listed(FORMATS, 'or')}"
     )
 
 

@@ -80,17 +80,18 @@ class SeenMachine(Record):
     def check_names(self) -> Self:
         if len(self.devices) > MOST_DEVICES:
             raise InputError(
-                f"SeenMachine.devices: {len(self.devices)} of them; at most {MOST_DEVICES} are read"
+                f"SeenMachine.devices has {len(self.devices)} devices; at most {MOST_DEVICES} are"
+                " read"
             )
         names = {device.name for device in self.devices}
         if len(names) < len(self.devices):
-            raise InputError("SeenMachine.devices: two devices have one name")
+            raise InputError("SeenMachine.devices: two devices have the same name")
         for link in self.links:
             for end in link.between:
                 if end not in names:
                     raise InputError(
-                        f"SeenMachine.links: {shortened(end)} is at the end of a link, and is none"
-                        " of the devices"
+                        f"SeenMachine.links: a link ends at {shortened(end)}, which is not one of"
+                        " the devices"
                     )
         return self
 

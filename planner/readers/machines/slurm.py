@@ -65,7 +65,7 @@ def read_slurm_yaml(text: str, path: Path) -> SeenMachine:
     name = str(chosen.get("topology", ""))[:60]
     remarks = []
     if len(described) > 1:
-        remarks.append(f"of {len(described)} topologies the one called {name!r} is read")
+        remarks.append(f"the file has {len(described)} topologies, of which {name!r} is used")
     return machine_of(list(_switches(chosen, path)), YAML_FORMAT, name, remarks)
 
 

@@ -41,8 +41,8 @@ def read_topograph(fields: Mapping[str, Any], path: Path) -> SeenMachine:
         for below, over in itertools.pairwise(names):
             if above.setdefault(below, over) != over:
                 raise InputError(
-                    f"{where}: {shortened(below)} hangs below {shortened(over)} here and below"
-                    f" {shortened(above[below])} elsewhere"
+                    f"{where}: {shortened(below)} is below {shortened(over)} here and below"
+                    f" {shortened(above[below])} elsewhere; keep one of the two"
                 )
         domains |= _domain_of(instance)
     return machine_of(_switches(above, hosts), FORMAT, "", _remarks(domains))
@@ -97,4 +97,9 @@ def _domain_of(instance: Mapping[str, Any]) -> set[str]:
 def _remarks(domains: set[str]) -> list[str]:
     if not domains:
         return []
-    return [f"{len(domains)} NVLink domains are named; name as node what one of their hosts is"]
+    return [
+        (
+            f"the file has {len(domains)} NVLink domains, but does not say what machine each host is;"
+            " name it with --node"
+        )
+    ]

@@ -80,7 +80,7 @@ class _Reading:
                 operations.append(made)
         remarks = ""
         if self.strange:
-            remarks = f"; counted as elementwise, being unknown: {listed(self.strange)}"
+            remarks = f"; unknown, and counted as elementwise: {listed(self.strange)}"
         return graph_of_operations(
             self.name,
             operations,
@@ -119,8 +119,8 @@ class _Reading:
                 near = [shortened(one, 30) for one in nearest_names(dimension, known)]
                 nearest = listed(near, "or") if known else "none"
                 raise self.fault(
-                    f"dimensions has {shortened(dimension)!r}, which is no open axis of an input;"
-                    f" there is {nearest}"
+                    f"dimensions has {shortened(dimension)!r}, which is not an open axis of an"
+                    f" input; the nearest open axis is {nearest}"
                 )
             if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= 10**9:
                 raise self.fault(
@@ -129,7 +129,7 @@ class _Reading:
                 )
         if len(names) < len(wanted):
             raise self.fault(
-                "an axis of an input is open and has no name; export it at a fixed shape"
+                "an input has an open axis without a name; export the model at a fixed shape"
             )
         missing = [size for size in names if size not in self.dimensions]
         if missing:
@@ -160,7 +160,7 @@ class _Reading:
         """The operation of a node; None where it only says what is known already."""
         why_not = refusal_of(node)
         if why_not:
-            raise self.fault(f"{node.called} is not read: {why_not}")
+            raise self.fault(f"{node.called} is not supported: {why_not}")
         if node.operation == "Constant":
             self._constant(node)
             return None
@@ -182,7 +182,7 @@ class _Reading:
         except (ValueError, IndexError, TypeError) as error:
             if isinstance(error, InputError):
                 raise
-            raise self.fault(f"{node.called}: its inputs do not belong together") from None
+            raise self.fault(f"{node.called}: its inputs do not match") from None
 
     def _made(self, node: Node, known: list[Known | None]) -> list[Known]:
         """What a node makes: from the rules of its operator, else as the file states it."""
@@ -203,8 +203,8 @@ class _Reading:
             known = self.known.get(name)
             if name in self.constants and known and sum(size > 1 for size in known.shape) > 1:
                 raise self.fault(
-                    f"{node.called} is not known and reads a matrix of weights"
-                    f" ({shortened(name)!r}); its work cannot be told"
+                    f"{node.called} is an unknown operator that reads a matrix of weights"
+                    f" ({shortened(name)!r}), so that its work cannot be priced"
                 )
         self.strange[node.operation] = None
 
@@ -231,7 +231,7 @@ class _Reading:
             return
         facts = small_constant(node)
         if facts is None:
-            raise self.fault(f"{node.called} holds no tensor that is understood")
+            raise self.fault(f"{node.called} holds no tensor that can be read")
         self._hold(facts, name, is_initialiser=False)
 
     def _is_folded(self, node: Node, made: list[Known]) -> bool:
@@ -260,13 +260,15 @@ class _Reading:
     def _ordered(self, nodes: list[Node]) -> list[Node]:
         """In an order in which they can run; the file's own where that is one."""
         if sum(len(node.inputs) for node in nodes) > MOST_READS:
-            raise self.fault(f"its nodes have more than {MOST_READS:,} inputs together")
+            raise self.fault(f"its nodes have more than {MOST_READS:,} inputs in all")
         makers: dict[str, int] = {}
         given = {each.name for each in self.program.inputs} | set(self.program.tensors)
         for number, node in enumerate(nodes):
             for name in node.outputs:
                 if name and (name in makers or name in self.program.tensors):
-                    raise self.fault(f"two nodes make {shortened(name)!r}")
+                    raise self.fault(
+                        f"two nodes write {shortened(name)!r}; a tensor must have one source"
+                    )
                 makers[name] = number
         waiting = [0] * len(nodes)
         ahead: list[list[int]] = [[] for _ in nodes]
@@ -277,7 +279,8 @@ class _Reading:
                     ahead[makers[name]].append(number)
                 elif name not in given:
                     raise self.fault(
-                        f"nothing makes {shortened(name)!r}, which {node.called} reads"
+                        f"{node.called} reads {shortened(name)!r}, which neither a node nor the"
+                        " file provides"
                     )
         return self._sorted(nodes, waiting, ahead)
 
@@ -290,7 +293,10 @@ class _Reading:
                     order.append(following)
         if len(order) < len(nodes):
             stuck = next(node for node, count in zip(nodes, waiting, strict=True) if count)
-            raise self.fault(f"its nodes wait for each other in a circle, {stuck.called} too")
+            raise self.fault(
+                f"its nodes form a cycle, with {stuck.called} in it; the graph of a model must be"
+                " acyclic"
+            )
         # By depth, branches would alternate; as written, each comes whole.
         place = {number: spot for spot, number in enumerate(order)}
         is_ordered = all(

@@ -325,8 +325,7 @@ class _Messages:
                 is_external = each.value == 1
         if len(dims) > MOST_DIMS or any(size < 0 or size >= 2**48 for size in dims):
             raise self.reader.fault(
-                f"tensor {shortened(name)!r} has dimensions that no tensor has"
-                f" ({shortened(dims, 40)})"
+                f"tensor {shortened(name)!r} has impossible dimensions ({shortened(dims, 40)})"
             )
         values = None
         if math.prod(dims) <= MOST_SMALL and not is_external:

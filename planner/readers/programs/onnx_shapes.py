@@ -97,7 +97,7 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
     for sizes in zip(*padded, strict=True):
         wide = {size for size in sizes if size != 1}
         if len(wide) > 1:
-            raise UnknownShapeError(f"its inputs do not fit each other ({sorted(wide)})")
+            raise UnknownShapeError(f"the shapes of its inputs cannot be combined ({sorted(wide)})")
         result.append(wide.pop() if wide else 1)
     return tuple(result)
 
@@ -131,7 +131,7 @@ def window_of(node: Node, rank: int, kernel: Sequence[int]) -> tuple[list[int], 
     dilations = several(node, "dilations") or [1] * rank
     pads = several(node, "pads") or [0] * (2 * rank)
     if not len(strides) == len(dilations) == len(kernel) == rank or len(pads) != 2 * rank:
-        raise UnknownShapeError("its window has another number of axes than its input")
+        raise UnknownShapeError("its window and its input have different numbers of axes")
     if min((*strides, *dilations, *kernel), default=1) < 1:
         raise UnknownShapeError("its window has a stride or a side below 1")
     return strides, dilations, pads[:rank], pads[rank:]
@@ -215,7 +215,9 @@ def product_shape(a: Shape, b: Shape) -> Shape:
     rows = a if len(a) > 1 else (1, *a)
     columns = b if len(b) > 1 else (*b, 1)
     if rows[-1] != columns[-2]:
-        raise UnknownShapeError(f"{rows[-1]} columns do not meet {columns[-2]} rows")
+        raise UnknownShapeError(
+            f"a matrix of {rows[-1]} columns cannot be multiplied by a matrix of {columns[-2]} rows"
+        )
     shape = (*broadcast([rows[:-2], columns[:-2]]), rows[-2], columns[-1])
     if len(a) == 1:
         shape = (*shape[:-2], shape[-1])
@@ -250,7 +252,7 @@ def terms_of(node: Node, known: list[Known | None]) -> tuple[list[str], str, dic
     for place, term in enumerate(terms):
         shape = needed(known, place).shape
         if len(shape) != len(term):
-            raise UnknownShapeError("its equation has other axes than its inputs")
+            raise UnknownShapeError("its equation and its inputs have different axes")
         for letter, size in zip(term, shape, strict=True):
             sizes[letter] = max(size, sizes.get(letter, 1))
     if not arrow:
@@ -326,7 +328,7 @@ def _transpose(node: Node, known: list[Known | None], opset: int) -> list[Shape]
     x = needed(known, 0).shape
     order = several(node, "perm") or list(range(len(x)))[::-1]
     if sorted(order) != list(range(len(x))):
-        raise UnknownShapeError("its order of axes names others than its input has")
+        raise UnknownShapeError("its order of axes names axes that its input does not have")
     return [tuple(x[place] for place in order)]
 
 
@@ -339,7 +341,9 @@ def _concat(node: Node, known: list[Known | None], opset: int) -> list[Shape]:
         shape[:axis] + shape[axis + 1 :] != shapes[0][:axis] + shapes[0][axis + 1 :]
         for shape in shapes
     ):
-        raise UnknownShapeError("its inputs differ beside the axis at which they are joined")
+        raise UnknownShapeError(
+            "its inputs differ in other axes than the one along which they are joined"
+        )
     total = sum(shape[axis] for shape in shapes)
     return [(*shapes[0][:axis], total, *shapes[0][axis + 1 :])]
 
@@ -352,7 +356,7 @@ def slices_of(node: Node, known: list[Known | None]) -> list[slice]:
     axes = several(node, "axes") or listed_values(known, 3) or list(range(len(starts)))
     steps = listed_values(known, 4) or [1] * len(starts)
     if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
-        raise UnknownShapeError("its starts, ends, axes and steps do not belong together")
+        raise UnknownShapeError("its starts, ends, axes and steps do not match")
     taken = [slice(None)] * len(x)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         # Going backwards, an end far below zero means "to the first", which Python writes as None.
@@ -376,7 +380,7 @@ def _split(node: Node, known: list[Known | None], opset: int) -> list[Shape]:
         each = -(-x[axis] // max(1, count))
         sizes = [min(each, max(0, x[axis] - place * each)) for place in range(count)]
     if sum(sizes) != x[axis] or min(sizes) < 0:
-        raise UnknownShapeError(f"parts of {sizes} are not the {x[axis]} of its input")
+        raise UnknownShapeError(f"parts of {sizes} do not add up to the {x[axis]} of its input")
     return [(*x[:axis], size, *x[axis + 1 :]) for size in sizes]
 
 
@@ -478,7 +482,7 @@ def _attention(node: Node, known: list[Known | None], opset: int) -> list[Shape]
     """Of fused attention: the queries' shape, as wide as the values."""
     query = needed(known, 0).shape
     if len(query) not in (3, 4):
-        raise UnknownShapeError("its queries have another shape than three or four axes")
+        raise UnknownShapeError("its queries must have three or four axes")
     value = known[2] if len(known) > 2 else None
     if node.operation == "GroupQueryAttention":
         heads = whole(node, "num_heads", 1)
@@ -502,7 +506,7 @@ def _with_caches(shape: Shape, node: Node, known: list[Known | None]) -> list[Sh
     """The output, then caches as long as those that came in: in a buffer of full length."""
     if len(node.outputs) == 1 or not any(node.outputs[1:]):
         return [shape]
-    raise UnknownShapeError("it hands on caches whose shape the file does not state")
+    raise UnknownShapeError("it returns caches whose shape is not in the file")
 
 
 def _one_hot(node: Node, known: list[Known | None], opset: int) -> list[Shape]:
@@ -718,11 +722,11 @@ def inferred(node: Node, known: list[Known | None], opset: int) -> list[Known]:
     """What a node makes. An UnknownShapeError where that does not follow from its inputs."""
     rule = RULES.get(node.operation)
     if rule is None:
-        raise UnknownShapeError("nothing is known of this operator")
+        raise UnknownShapeError("this operator is not known")
     try:
         shapes = rule(node, known, opset)
     except (ValueError, IndexError, TypeError, AttributeError, OverflowError):
-        raise UnknownShapeError("its inputs and attributes do not belong together") from None
+        raise UnknownShapeError("its inputs and attributes do not match") from None
     if any(size < 0 for shape in shapes for size in shape):
         raise UnknownShapeError("it makes a tensor with a negative dimension")
     code = code_of(node, known)

@@ -102,7 +102,7 @@ class WireReader:
         tag, at = self._varint(at, end)
         number, wire = tag >> 3, tag & 7
         if not number:
-            raise self.fault(f"there is no field at byte {at}; is it such a file at all?")
+            raise self.fault(f"no field begins at byte {at}; check that the file is of this kind")
         value = 0
         first = at
         if wire == VARINT:
@@ -113,7 +113,7 @@ class WireReader:
         elif wire in (FIXED32, FIXED64):
             at = first + (4 if wire == FIXED32 else 8)
         else:
-            raise self.fault(f"byte {at} starts no field; is it such a file at all?")
+            raise self.fault(f"no field begins at byte {at}; check that the file is of this kind")
         if at > end:
             raise self.fault(f"the field at byte {first} is longer than what holds it")
         if wire in (FIXED32, FIXED64):

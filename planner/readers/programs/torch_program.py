@@ -217,8 +217,8 @@ class _Reading:
             return None
         if "higher_order" in str(getattr(node.target, "namespace", "")):
             raise self.fault(
-                f"node {shortened(node.name)!r} branches or repeats ({shortened(called, 40)});"
-                " what it does then is not read"
+                f"node {shortened(node.name)!r} is a branch or a loop ({shortened(called, 40)}),"
+                " which is not supported; export a program without branches and loops"
             )
         if self._is_turned_weight(node, called):
             return None
@@ -245,7 +245,7 @@ class _Reading:
             if self._of(each) is not None and sum(size > 1 for size in self._shape(each)) > 1:
                 raise self.fault(
                     f"operator {shortened(str(node.target))!r} (node {shortened(node.name)!r}) is"
-                    " not known and reads a matrix of weights; its work cannot be told"
+                    " not known and reads a matrix of weights, so that its work cannot be priced"
                 )
 
     def _of(self, node: Any) -> Weight | None:

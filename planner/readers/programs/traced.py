@@ -28,8 +28,8 @@ MOST_LAYERS = 10_000
 """Of one program."""
 
 ONE_RUN = (
-    "one token of this answer is one run of the program at its shapes; with a prompt of 1 and an"
-    " output of 1 a request is one run"
+    "here one token is one run of the program at its shapes: with a prompt of 1 and an output of"
+    " 1, a request is one run"
 )
 
 Label = Literal["convolution", "matmul", "attention", "recurrence", "embedding", "pointwise"]
@@ -102,9 +102,9 @@ def graph_of_operations(
         raise InputError(f"{name} holds no operation that takes any work; there is nothing to plan")
     if len(groups) > MOST_LAYERS:
         raise InputError(
-            f"{shortened(name)} falls into {len(groups):,} layers, of which at most {MOST_LAYERS:,}"
-            " can be planned; export it with the names of its modules, which join what belongs"
-            " together"
+            f"{shortened(name)} has {len(groups):,} layers, and at most {MOST_LAYERS:,} can be"
+            " planned; export it with the names of its modules, so that each module becomes one"
+            " layer"
         )
     layers = _layers(groups, program)
     graph_dtype = _commonest(
@@ -350,8 +350,8 @@ def _handed(group: _Group, program: _Program, leaving: set[str]) -> tuple[Dtype,
     width = max(1, round(whole / stream_bytes_of(dtype)))
     if width > MOST_VALUES:
         raise InputError(
-            f"layer {shortened(group.name)!r} hands on {width:.3g} values in one run; more than"
-            f" {MOST_VALUES:,} cannot be priced: give a smaller batch or shape"
+            f"layer {shortened(group.name)!r} outputs {width:.3g} values in one run, and more than"
+            f" {MOST_VALUES:,} cannot be priced; give a smaller batch or shape"
         )
     return dtype, width
 

@@ -160,7 +160,7 @@ def _sparse(section: Section) -> list[str]:
     structure = sparsity.fields.get("sparsity_structure") if sparsity is not None else None
     dense = sparsity is None or sparsity.fields.get("format") in (None, "dense")
     if "24" in section.text("format") or (structure == "2:4" and not dense):
-        return [f"{section.place} stores zeros as 2:4, which is priced as if it did not"]
+        return [f"{section.place} stores weights with 2:4 sparsity, but they are priced as dense"]
     return []
 
 

@@ -245,7 +245,7 @@ class _Reader:
                 ahead = True
                 wanted = self.source[self.at - 1] == "="
             elif not self.took(":"):
-                raise ValueError("of groups with (? only (?:, (?=, (?! and (?P< are read")
+                raise ValueError("only groups that begin with (?:, (?=, (?! or (?P< are supported")
         inner = self.choice()
         if not self.took(")"):
             raise ValueError("a parenthesis is not closed")
@@ -318,7 +318,7 @@ def _is_number(text: str) -> bool:
 
 def _between(low: str, high: str) -> set[str]:
     if high == "\\" or not low.isascii() or not high.isascii() or high < low:
-        raise ValueError("a class has a range that is none")
+        raise ValueError("a class has an invalid range")
     return {chr(code) for code in range(ord(low), ord(high) + 1)}
 
 
@@ -364,9 +364,9 @@ def _pattern(source: str, said: str, glob: bool) -> Pattern:
         reader = _Reader(_expression_of(source) if glob else source)
         node = reader.choice()
         if reader.peek():
-            raise ValueError("a parenthesis is closed that is not open")
+            raise ValueError("it has one closing parenthesis too many")
         if node.steps > MOST_STEPS:
-            raise ValueError("it repeats what repeats, and might take too long")
+            raise ValueError("it repeats a repetition, and could take too long to match")
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{said} has the pattern {told(source, 60)}, which is not read: {error};"

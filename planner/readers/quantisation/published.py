@@ -203,8 +203,8 @@ def _unnamed(section: Section) -> Reader:
         return read_mlx
     known = ", ".join(shortened(str(key), 20) for key in list(section.fields)[:4])
     raise InputError(
-        f"{section.said('quant_method')} is missing, and what is there ({known}) does not tell it;"
-        f" {OVERRIDE}"
+        f"{section.said('quant_method')} is missing, and the other keys ({known}) do not say which"
+        f" method it is; {OVERRIDE}"
     )
 
 

@@ -87,9 +87,9 @@ class Rules:
             wide, narrow = self._steps[True], self._steps[False]
             if self._count > MOST_PATTERNS or wide > MOST_STEPS or narrow > MOST_OF_LAYERS:
                 raise InputError(
-                    f"{said} has more than {MOST_PATTERNS} patterns, or such as take more than"
-                    f" {MOST_STEPS} steps for a name ({MOST_OF_LAYERS} those of single layers),"
-                    " which are not read; give weight_dtype (--weights)"
+                    f"{said} has more than {MOST_PATTERNS} patterns, or patterns that need more"
+                    f" than {MOST_STEPS} steps for one name ({MOST_OF_LAYERS} for names of single"
+                    " layers); give weight_dtype (--weights)"
                 )
 
     def __bool__(self) -> bool:

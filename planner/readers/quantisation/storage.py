@@ -206,12 +206,12 @@ class PublishedStorage:
         if unplaced:
             others = f" and {len(unplaced) - 1} more" if len(unplaced) > 1 else ""
             doubts.append(
-                f"{self.said} names {shortened(unplaced[0], 60)!r}{others}, which is no module"
-                " that is known; it is priced as if it were not there"
+                f"{self.said} names {shortened(unplaced[0], 60)!r}{others}, which is not a known"
+                " module; the price ignores it"
             )
         if any(rules.is_uneven for rules in self._rules):
             doubts.append(
-                f"{self.said} stores some experts of a layer otherwise than others; all are priced"
-                " as most of them are"
+                f"{self.said} stores experts of one layer in different formats; all are priced in"
+                " the format that most of them have"
             )
         return doubts

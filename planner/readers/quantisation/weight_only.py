@@ -150,8 +150,7 @@ def read_bitsandbytes(section: Section, inputs: int) -> Scheme:
     eight = section.flag("load_in_8bit") or section.flag("_load_in_8bit")
     if four == eight:
         raise InputError(
-            f"{section.said('load_in_4bit')} or load_in_8bit must be true, and not both; or"
-            f" {OVERRIDE}"
+            f"{section.said('load_in_4bit')} or load_in_8bit must be true, not both; or {OVERRIDE}"
         )
     section.text("bnb_4bit_quant_type", "fp4")
     if four:

@@ -127,8 +127,8 @@ def config_remarks(gguf: GgufFile) -> tuple[str, ...]:
     if architecture in MODEL_TYPES:
         return ()
     return (
-        f"general.architecture {shortened(architecture)} is not known; what all families share was"
-        " read",
+        f"general.architecture {shortened(architecture)} is not known; only the keys that all"
+        " families share were read",
     )
 
 
@@ -412,7 +412,7 @@ class _Metadata:
         for number in range(layers):
             found = [mark for leaf, mark in marks if f"blk.{number}.{leaf}.weight" in self.tensors]
             if not found:
-                raise InputError(f"blk.{number} has no tensor that says what layer it is")
+                raise InputError(f"blk.{number} has no tensor that shows what kind of layer it is")
             letters += found[0]
         return letters
 

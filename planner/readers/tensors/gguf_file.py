@@ -124,7 +124,7 @@ class _Stream:
         self._claim(length, what)
         held = self.stream.read(length)
         if len(held) < length:
-            raise self.fault(f"it ended within {what}; it is truncated")
+            raise self.fault(f"the file ends within {what}; it is truncated")
         return held
 
     def pass_over(self, length: int, what: str) -> None:
@@ -166,7 +166,7 @@ class _Stream:
         for _ in range(count):
             held = take(8)
             if len(held) < 8:
-                raise self.fault(f"it ended within {what}; it is truncated")
+                raise self.fault(f"the file ends within {what}; it is truncated")
             (length,) = unpack(held)
             at += 8 + length
             if at > self.size:
@@ -251,7 +251,7 @@ def _read_one(path: Path) -> GgufFile:
         for _ in range(keys):
             key = read.name("the name of a key")
             if key in metadata:
-                raise read.fault(f"{shortened(key)} is there twice; every key must be there once")
+                raise read.fault(f"{shortened(key)} occurs twice; every key must occur once")
             kind = read.number("I", f"the type of {shortened(key)}")
             metadata[key] = _value(read, kind, shortened(key))
         placed = [_tensor(read) for _ in range(tensors)]
@@ -262,13 +262,15 @@ def _read_one(path: Path) -> GgufFile:
 def _version_of(read: _Stream) -> int:
     """The version, which also tells the order of bytes."""
     if read.size < 8 or read.taken(4, "the word GGUF") != b"GGUF":
-        raise read.fault("it is no GGUF file: one begins with the word GGUF")
+        raise read.fault("it is not a GGUF file, which begins with the letters GGUF")
     version = read.number("I", "the version")
     if version & 0xFFFF == 0 and version:  # 3 in the other order
         read.turn()
         version = int.from_bytes(version.to_bytes(4, "little"), "big")
     if version not in VERSIONS:
-        raise read.fault(f"it is of version {version}; {listed(VERSIONS)} are read")
+        raise read.fault(
+            f"GGUF version {version} is not supported; versions {listed(VERSIONS)} are"
+        )
     return int(version)
 
 
@@ -279,7 +281,7 @@ def _value(read: _Stream, kind: int, key: str) -> Any:
     if kind == ARRAY:
         return _array(read, key, 1)
     if kind not in VALUES:
-        raise read.fault(f"{key} is of type {kind}, which is none of GGUF's")
+        raise read.fault(f"{key} has type {kind}, which GGUF does not have")
     return read.number(VALUES[kind], key)
 
 
@@ -299,7 +301,9 @@ def _array(read: _Stream, key: str, depth: int) -> tuple[Any, ...] | Passed:
     # Eight bytes at least for each, so that a count beyond the file is not walked along.
     read.texts += count
     if 8 * count > read.size - read.at or read.texts > MOST_TEXTS:
-        raise read.fault(f"{key} says that it has {count} elements; that is more than can be")
+        raise read.fault(
+            f"{key} says that it has {count} elements, which is more than the file can hold"
+        )
     if kind == TEXT:
         read.pass_texts(count, key)
     else:
@@ -319,7 +323,7 @@ def _tensor(read: _Stream) -> tuple[Tensor, int]:
     kind = read.number("I", f"the type of {where}")
     begin = read.number("Q", f"the place of {where}")
     if kind not in TYPES:
-        raise read.fault(f"{where} is of type {kind}, which is none of ggml's that are still used")
+        raise read.fault(f"{where} has type {kind}, which ggml does not use, or no longer uses")
     dtype, block, block_bytes = TYPES[kind]
     elements = elements_of(innermost_first)
     if elements > MOST_ELEMENTS:
@@ -347,13 +351,13 @@ def _check_placed(placed: list[tuple[Tensor, int]], alignment: int, read: _Strea
     """Refuse tensors that are there twice, overlap, or end beyond the file."""
     names = {tensor.name for tensor, _ in placed}
     if len(names) < len(placed):
-        raise read.fault("two tensors have one name; every name must be there once")
+        raise read.fault("two tensors have the same name; every name must occur once")
     begin_of_data = -(-read.at // alignment) * alignment
     reached = 0
     for tensor, begin in sorted(placed, key=lambda one: (one[1], one[0].bytes)):
         where = shortened(tensor.name)
         if begin % alignment:
-            raise read.fault(f"{where} begins at {begin}, which is no multiple of {alignment}")
+            raise read.fault(f"{where} begins at {begin}, which is not a multiple of {alignment}")
         if begin < reached:
             raise read.fault(f"{where} overlaps the tensor before it")
         reached = begin + tensor.bytes

@@ -416,8 +416,8 @@ class InventoryStorage:
                 unlike.append(f"{listed(together)} ({held:.6g} for {wanted:.6g})")
         if unlike:
             yield (
-                f"{len(unlike)} modules hold other than as many weights as the model has in them:"
-                f" {listed(unlike[:3])}{' and more' * (len(unlike) > 3)}"
+                f"{len(unlike)} modules have another number of weights in the file than in the"
+                f" model: {listed(unlike[:3])}{' and more' * (len(unlike) > 3)}"
             )
 
 

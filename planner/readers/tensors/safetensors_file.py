@@ -140,7 +140,7 @@ def _disagreements(
     missing = names - {tensor.name for tensor in ours}
     if missing:
         yield (
-            f"{file} has not {len(missing)} tensors that its index says it has, such as"
+            f"{file} lacks {len(missing)} tensors that its index lists, such as"
             f" {shortened(min(missing))}"
         )
     beyond = held.total_bytes - sum(tensor.bytes for tensor in ours)
@@ -188,7 +188,7 @@ def _unique(pairs: Pairs) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise InputError(f"{shortened(name)} is there twice; every name must be there once")
+                raise InputError(f"{shortened(name)} occurs twice; every name must occur once")
             seen.add(name)
     return made
 
@@ -222,13 +222,13 @@ def _header_of(stream: BinaryIO, size: int, path: Path) -> tuple[bytes, int]:
     """The header's bytes, and how many bytes of data follow it."""
     if size < 8:
         raise InputError(
-            f"{path} has {size} bytes; {WHAT} begins with eight that tell its header's length"
+            f"{path} has {size} bytes; {WHAT} begins with eight bytes for the length of its header"
         )
     (length,) = struct.unpack("<Q", stream.read(8))
     if length > size - 8:
         raise InputError(
-            f"{path} says that its header has {length} bytes, and {size - 8} follow; it is"
-            " truncated or no safetensors file"
+            f"{path} says that its header has {length} bytes, but only {size - 8} follow; it is"
+            " truncated or not a safetensors file"
         )
     if length > INDEX_BYTES:
         raise InputError(
@@ -270,7 +270,7 @@ def _tensor(name: str, dtype: Any, shape: Any, offsets: Any, path: Path) -> tupl
     if not _wholes(shape) or len(shape) > MOST_AXES:
         raise InputError(f"{where} must have a shape of at most {MOST_AXES} whole numbers")
     if not _wholes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise InputError(f"{where} must have two data_offsets, first where it begins")
+        raise InputError(f"{where} must have two data_offsets, its begin and its end")
     elements = elements_of(shape)
     if elements > MOST_ELEMENTS:
         raise InputError(f"{where} has a shape of more elements than any tensor")
@@ -278,7 +278,7 @@ def _tensor(name: str, dtype: Any, shape: Any, offsets: Any, path: Path) -> tupl
     begin, end = offsets
     if bits != 8 * (end - begin):
         raise InputError(
-            f"{where} has {end - begin} bytes; its shape and dtype make {bits / 8:.15g}"
+            f"{where} has {end - begin} bytes, but its shape and dtype need {bits / 8:.15g}"
         )
     return Tensor(name, tuple(shape), dtype, end - begin), begin
 
@@ -297,11 +297,14 @@ def _check_filled(
     reached = 0
     for begin, number in begins:
         if begin != reached:
-            fault = "overlaps the tensor before it" if begin < reached else "leaves a hole before"
-            raise InputError(f"{path}: {shortened(tensors[number].name)} {fault}; none may")
+            fault = "overlaps the tensor before it" if begin < reached else "leaves a gap before it"
+            raise InputError(
+                f"{path}: {shortened(tensors[number].name)} {fault}; tensors must follow one"
+                " another without gaps"
+            )
         reached += tensors[number].bytes
     if reached != data_bytes:
         raise InputError(
-            f"{path} holds {data_bytes} bytes of data, and its tensors {reached}; it is truncated"
-            " or something was added to it"
+            f"{path} holds {data_bytes} bytes of data, but its tensors need {reached}; it is"
+            " truncated or something was added to it"
         )

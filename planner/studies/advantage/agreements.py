@@ -55,8 +55,8 @@ class Agreement:
         has_power = any(one.price.basis not in (*WITHOUT_POWER, "unknown") for one in machines)
         if not in_joules and not (self._tells(PRICE_FIELDS) and has_power):
             raise InputError(
-                f"pue: {self.metric} does not hang on it; joules do with power_scope='facility',"
-                " dollars where power is paid for apart; leave pue out"
+                f"pue: {self.metric} does not depend on it; joules do with power_scope='facility',"
+                " and dollars where power is paid for separately; leave pue out"
             )
 
     def _tells(self, fields: Sequence[str]) -> bool:
@@ -165,7 +165,7 @@ def table_agreement(
     for name, value in (("pools", False), ("requests_per_s", None), ("most_users", None)):
         if getattr(agreed, name) != value:
             raise InputError(
-                f"{name}: a table of fading has so many users in one pool as its rows say; leave"
+                f"{name}: each row of a table of fading states its own users, in one pool; leave"
                 f" {name} out, or draw a map"
             )
     work = agreed.workload
@@ -191,8 +191,8 @@ def _with_workload(terms: Terms, workload: Workload, said: tuple[str, ...]) -> T
     for name, value in changed.items():
         if name in said and getattr(terms, name) != value:
             raise InputError(
-                f"{name}: the terms and the workload say different things; say it in one of the"
-                " two, or leave the workload out and give most_users"
+                f"{name}: the terms and the workload differ; give it in one of the two, or leave"
+                " the workload out and give most_users"
             )
     if "most_users" not in said:
         changed["most_users"] = None
@@ -209,8 +209,8 @@ def _refuse_unkept(made: Agreement, study: str) -> None:
     terms = made.terms
     if terms.unknown == "draw":
         raise InputError(
-            f"unknown: {study} has no place for machines whose {made.metric} is not known; leave"
-            " unknown at 'refuse'"
+            f"unknown: {study} cannot use machines whose {made.metric} is not known; leave unknown"
+            " at 'refuse'"
         )
     is_capped = made.workload.batch_size is None and terms.most_users is not None
     stated = {
@@ -225,6 +225,6 @@ def _refuse_unkept(made: Agreement, study: str) -> None:
     for name, is_stated in stated.items():
         if is_stated and not made.is_on_grids:
             raise InputError(
-                f"{name}: {study} of {made.metric} knows single plans that serve all the time;"
+                f"{name}: {study} of {made.metric} compares single plans that serve all the time;"
                 f" ask for {' or '.join(ON_GRIDS)} of steady requests, or leave {name} out"
             )

@@ -193,7 +193,7 @@ class Crossover(Study):
         by its slope. An InputError says so where there is no root.
         """
         if self.params is None:
-            raise InputError(f"there is no crossover to be sure of: {self.verdict}")
+            raise InputError(f"there is no crossover whose range could be given: {self.verdict}")
         if not 0 < probability < 1:
             raise InputError(f"probability must lie between 0 and 1, not {probability!r}")
         factor = math.exp(at_probability(self.half_width, probability))

@@ -126,7 +126,7 @@ class Check(Record):
 
 
 class AdvantageMap(Study):
-    """Squares by size, then by speed."""
+    """The best machine for each size of model and each speed: squares by size, then by speed."""
 
     topologies: tuple[str, ...]
     titles: tuple[str, ...]

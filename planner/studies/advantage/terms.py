@@ -43,7 +43,7 @@ FORMAT_WORDS = {"nearest": "the nearest that each chip multiplies", "stored": "s
 
 class Terms(Record):
     """Under what terms machines are compared. The defaults: one pool, no drafts, as many users as
-    each plan likes, machines in use all hours."""
+    are best for each plan, machines in use all hours."""
 
     prompt_tokens: Count = 1024
     output_tokens: Count = 256

@@ -206,7 +206,7 @@ class _Trial(NamedTuple):
     def _tried(self, value: float, row: SweepRow, other: SweepRow | None) -> Tried:
         target = self.target if other is None else other.value
         if not isinstance(target, int | float):
-            raise InputError(f"there is nothing to beat: {other.message if other else ''}")
+            raise InputError(f"there is no plan to compare with: {other.message if other else ''}")
         better = 1 if DIRECTIONS[self.asked.objective] == "maximize" else -1
         return Tried(
             value=value,

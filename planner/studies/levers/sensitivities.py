@@ -247,7 +247,7 @@ def sensitivity(
         points += [{one.path: one.low}, {one.path: one.high}]
     now, *ends = asked.rows_at(points)
     if now.value is None:
-        raise InputError(f"there is no plan with all figures as they are: {now.message}")
+        raise InputError(f"there is no plan with the figures as they are: {now.message}")
 
     lows, highs = ends[::2], ends[1::2]
     swings = [
@@ -311,7 +311,7 @@ def global_sensitivity(
     space: Space = "engine",
     progress: bool | Callable[[Tally], None] = True,
 ) -> GlobalSensitivity:
-    """Sobol indices [1]: what share of the objective's variance each figure is behind when all vary
+    """Sobol indices [1]: the share of the objective's variance that each figure causes when all vary
     at once.
 
     Figures vary independently, log-uniformly over their ranges (see `sensitivity`); None: the
@@ -380,8 +380,8 @@ def _outputs(asked: LeverQuestion, ranges: list[Range], draws: Floats) -> Floats
     for row in rows:
         if row.value is None:
             raise InputError(
-                "some of the ranges leave no plan, so that shares mean nothing; make them narrower"
-                f" ({row.message})"
+                "some of the ranges leave no plan, so that shares of the variance have no meaning;"
+                f" make the ranges narrower ({row.message})"
             )
     return np.array([row.value for row in rows]).reshape(width + 2, -1)
 

@@ -65,7 +65,7 @@ class Store:
             if not path.exists():
                 return
             if not path.is_file():
-                raise self._refusal("it is no regular file")
+                raise self._refusal("it is not a regular file")
             with path.open("rb") as stream:
                 header = stream.read(HEADER_BYTES)
         except (OSError, ValueError) as error:

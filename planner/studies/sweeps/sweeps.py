@@ -325,8 +325,8 @@ class _Run:
             return self.engine.submit(plan_chunk, chunk)
         except RuntimeError as error:
             raise PlannerError(
-                f"the executor takes no more work after {len(self.rows)} cells ({error});"
-                " sweep again with another, and it goes on from there"
+                f"the executor stopped taking work after {len(self.rows)} cells ({error}); sweep"
+                " again with another executor, and it continues from there"
             ) from error
 
     def _taken(self, future: Future[Any], chunk: Chunk) -> list[Chunk]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Asks of the engines what the plan was made for.
+# Sends the engines the load that the plan was made for.
 set -euo pipefail
 
 env CUDA_VISIBLE_DEVICES=0,1,2,3 llama-batched-bench \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Asks of the engines what the plan was made for.
+# Sends the engines the load that the plan was made for.
 set -euo pipefail
 : "${NODE_0:?set NODE_0 to the address of that node}"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stands before the engines and shares requests out.
+# Shares requests out over the engines.
 set -euo pipefail
 
 python3 -m sglang_router.launch_router \

@@ -42,7 +42,7 @@ def test_an_option_picks_among_the_visible_chips() -> None:
 def test_names_of_chips_that_say_no_place_are_said_to() -> None:
     one = heard(CUDA_VISIBLE_DEVICES="GPU-8f1a")
     assert one.visible() is None
-    assert "nothing of their place" in one.given.told[0].words
+    assert "do not say their place" in one.given.told[0].words
 
 
 @pytest.mark.parametrize("stated", ["0", "0,0"])

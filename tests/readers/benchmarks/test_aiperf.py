@@ -43,11 +43,11 @@ def test_its_ancestor_is_read():
 def test_units_are_obeyed_and_unknown_ones_refused():
     run = read_aiperf(aiperf(request_latency=metric("sec", 1.3)), HERE)
     assert run.e2e.mean_s == 1.3
-    with pytest.raises(InputError, match="request_latency is in 'fortnights'"):
+    with pytest.raises(InputError, match="the unit of request_latency is 'fortnights'"):
         read_aiperf(aiperf(request_latency=metric("fortnights", 1.3)), HERE)
-    with pytest.raises(InputError, match="a time is in ns, us, ms or s"):
+    with pytest.raises(InputError, match="it must be ns, us, ms or s"):
         read_aiperf(aiperf(request_latency={"avg": 1.0, "unit": ["ms"]}), HERE)
-    with pytest.raises(InputError, match=r"schema '2\.0' of AIPerf; those that begin with 1"):
+    with pytest.raises(InputError, match=r"AIPerf schema '2\.0' is not supported"):
         read_aiperf(aiperf(schema_version="2.0"), HERE)
 
 

@@ -53,7 +53,7 @@ def test_reports_before_metadata_are_read_and_later_schemas_refused():
     del run["args"]["backend"]
     (old,) = read_guidellm({"benchmarks": [run]}, HERE)
     assert (old.clients, old.model, old.version) == (2, "old", "")
-    with pytest.raises(InputError, match="schema 3 of GuideLLM"):
+    with pytest.raises(InputError, match="GuideLLM schema 3"):
         read_guidellm(guidellm(metadata={"version": 3}), HERE)
 
 

@@ -42,7 +42,7 @@ def test_early_versions_are_told_by_name_or_by_the_ratio_of_bandwidths():
     early = nccl_tests(program="")
     assert read_nccl_tests(early, HERE).collectives[0].kind == "all_reduce"
     share = nccl_tests(program="", ratio=0.875)  # an all-gather's, or a reduce-scatter's
-    with pytest.raises(InputError, match="name the file after it"):
+    with pytest.raises(InputError, match="name the file after the collective"):
         read_nccl_tests(share, HERE)
     named = read_nccl_tests(share, Path("all_gather_perf.txt"))
     assert named.collectives[0].kind == "all_gather"
@@ -57,14 +57,16 @@ def test_wrong_results_and_unknown_collectives_are_left_out_or_refused():
     with pytest.raises(InputError, match="a line with a size and a time"):
         read_nccl_tests(nccl_tests(wrong="7"), HERE)
     assert read_nccl_tests(nccl_tests(wrong="N/A"), HERE).collectives
-    with pytest.raises(InputError, match="gather_perf; those that are priced are all_reduce_perf"):
+    with pytest.raises(
+        InputError, match="gather_perf, which cannot be priced; give a result of all_reduce_perf"
+    ):
         read_nccl_tests(nccl_tests("gather_perf"), HERE)
     with pytest.raises(InputError, match="two ranks"):
         read_nccl_tests(nccl_tests(ranks=1), HERE)
 
 
 def test_a_cut_line_is_refused():
-    with pytest.raises(InputError, match="is no line of nccl-tests"):
+    with pytest.raises(InputError, match="this is not a line of nccl-tests"):
         read_nccl_tests(nccl_tests().replace("20.00", "twenty"), HERE)
 
 

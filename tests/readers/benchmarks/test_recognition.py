@@ -30,7 +30,9 @@ def test_files_of_lines_hold_a_run_each():
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "[3]", "hello", '{"a": {"b": 1}}', "a,b\n1,2\n"])
 def test_what_is_none_of_them_is_told_what_is(text):
-    with pytest.raises(InputError, match="none of the results that are read: AIPerf JSON") as told:
+    with pytest.raises(
+        InputError, match="is not a known result of a benchmark; give AIPerf JSON"
+    ) as told:
         measured_in(text, HERE)
     assert all(form in str(told.value) for form in FORMATS)
 

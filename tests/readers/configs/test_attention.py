@@ -231,6 +231,6 @@ def test_a_switch_says_whether_attention_is_latent(tmp_path):
 def test_queries_that_no_key_speaks_of_are_said_to_be_whole(tmp_path):
     fields = {**LLAMA, "model_type": "deepseek_v3", "kv_lora_rank": 16, "qk_rope_head_dim": 4}
     fields |= {"qk_nope_head_dim": 8, "v_head_dim": 8, "first_k_dense_replace": 4}
-    assert any("q_lora_rank is not stated" in said for said in read(tmp_path, fields).remarks)
+    assert any("q_lora_rank is missing" in said for said in read(tmp_path, fields).remarks)
     stated = read(tmp_path, fields | {"q_lora_rank": None})
     assert not any("q_lora_rank" in said for said in stated.remarks)

@@ -87,7 +87,7 @@ def test_a_stream_of_its_own_for_each_layer(tmp_path):
         ({"block_configs": [1, 2, 3, 4]}, r"block_configs\[0\] must be an object"),
         ({"attn_layer_period": 2, "attn_layer_offset": 2}, "attn_layer_offset must be less"),
         ({"num_hidden_layers": 20_000}, "num_hidden_layers must be a whole number of at most"),
-        ({"hidden_size": 63}, "hidden_size 63 is no multiple of the 8 heads"),
+        ({"hidden_size": 63}, "hidden_size 63 is not a multiple of the 8 heads"),
         ({"compress_ratios": [4, 4]}, "compress_ratios has 2 entries"),
         ({"linear_attn_config": {"head_dim": 8}}, "full_attn_layers is missing"),
     ],

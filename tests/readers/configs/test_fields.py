@@ -43,7 +43,7 @@ def test_positions_lie_among_the_layers():
 
 
 def test_a_word_of_no_meaning_is_refused_with_the_nearest():
-    with pytest.raises(InputError, match="'slding', which is no kind of layer that is read"):
+    with pytest.raises(InputError, match="'slding', which is not a known kind of layer"):
         fields(a=["slding"]).each_word("a", 1, {"sliding": 1, "full": 2})
 
 
@@ -59,7 +59,7 @@ def test_a_word_of_no_meaning_is_refused_with_the_nearest():
 )
 def test_what_may_say_how_layers_are_made_must_be_read(field):
     (name,) = field
-    with pytest.raises(InputError, match=f"{name} is not understood"):
+    with pytest.raises(InputError, match=f"{name} is not a known key"):
         fields(**field).refuse_unread()
     known = fields(**field)
     known.tick(name)

@@ -412,9 +412,9 @@ def test_an_encoder_of_another_make_is_refused(tmp_path, kind):
         ({**EXPERTS, "num_experts_per_tok": None, "top_k": 2}, "num_experts_per_tok is missing"),
         (
             {"model_type": "nemotron_h", "hybrid_override_pattern": "M-X*"},
-            "'X' is no kind of layer",
+            "'X' is not a kind of layer",
         ),
-        ({"model_type": "jetmoe"}, "jetmoe is not read"),
+        ({"model_type": "jetmoe"}, "jetmoe is not supported"),
     ],
 )
 def test_what_may_say_how_layers_are_made_and_is_not_understood_is_refused(tmp_path, keys, named):
@@ -425,15 +425,17 @@ def test_what_may_say_how_layers_are_made_and_is_not_understood_is_refused(tmp_p
 def test_what_a_family_gives_by_default_is_said_where_it_matters(tmp_path):
     assert graph_of(tmp_path, mixed(LLAMA, model_type="qwen3", head_dim=8)).remarks == ()
     (said,) = graph_of(tmp_path, mixed(LLAMA, model_type="mistral")).remarks
-    assert said == "not stated, and taken from the defaults of mistral: sliding_window 4096"
+    assert (
+        said == "missing in the config, and taken from the defaults of mistral: sliding_window 4096"
+    )
 
 
 def test_a_family_that_is_not_known_is_read_by_its_keys_and_says_so(tmp_path):
     graph = graph_of(tmp_path, mixed(LLAMA, model_type="newcomer"))
     assert graph.layers == graph_of(tmp_path, LLAMA).layers
     assert graph.remarks == (
-        "model_type 'newcomer' is not known: read by its keys alone, as a decoder with gated"
-        " feed-forward parts and a head of its own",
+        "model_type 'newcomer' is not known: the model is read as a decoder with gated"
+        " feed-forward layers and an output head of its own",
     )
 
 
@@ -506,13 +508,13 @@ def test_a_small_config_has_the_parameters_that_transformers_counts(tmp_path, ca
 )
 def test_of_a_family_that_is_not_known_any_count_may_say_something(tmp_path, keys):
     said = refusal(written(tmp_path, json.dumps({**LLAMA, "model_type": "newcomer", **keys})))
-    assert f"{next(iter(keys))} is not understood" in said
+    assert f"{next(iter(keys))} is not a known key" in said
 
 
 def test_two_names_of_one_thing_may_not_differ_where_no_family_says_which_counts(tmp_path):
     fields = {**LLAMA, "model_type": "newcomer", "d_ff": 256}
     said = refusal(written(tmp_path, json.dumps(fields)))
-    assert "intermediate_size and d_ff state one thing" in said
+    assert "intermediate_size and d_ff mean the same" in said
     fields["d_ff"] = fields["intermediate_size"]
     assert graph_of(tmp_path, fields).parameters == graph_of(tmp_path, LLAMA).parameters
 

@@ -28,7 +28,7 @@ def refusal(folder, fields):
         ({"_class_name": "StableDiffusionPipeline"}, "StableDiffusionPipeline of diffusers"),
         ({"vision_config": {"depth": 32}}, "no text part"),
         ({"talker_config": {"text_config": LLAMA}}, "no text part"),
-        ({"architectures": ["LlamaForCausalLM"]}, "states no layers"),
+        ({"architectures": ["LlamaForCausalLM"]}, "not the number of its layers"),
         ({"hidden_size": 64}, "no num_hidden_layers"),
         ({**LLAMA, "is_encoder_decoder": True}, "is an encoder, or has one"),
     ],
@@ -39,6 +39,6 @@ def test_each_kind_of_file_is_told_apart(tmp_path, fields, said):
 
 @pytest.mark.parametrize("kind", ["zaya", "gemma4_assistant", "hrm_text"])
 def test_a_family_that_would_be_read_as_another_is_refused_at_any_depth(tmp_path, kind):
-    assert f"{kind} is not read" in refusal(tmp_path, {**LLAMA, "model_type": kind})
+    assert f"{kind} is not supported" in refusal(tmp_path, {**LLAMA, "model_type": kind})
     whole = {"model_type": kind, "text_config": LLAMA}
-    assert f"{kind} is not read" in refusal(tmp_path, whole)
+    assert f"{kind} is not supported" in refusal(tmp_path, whole)

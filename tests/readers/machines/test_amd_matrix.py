@@ -49,7 +49,7 @@ def test_three_hops_over_pcie_lead_through_both_processors():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (printed(lambda *_: "FOO", 2), "should be XGMI or PCIE"),
+        (printed(lambda *_: "FOO", 2), "must be XGMI or PCIE"),
         ("=== Link Type between two GPUs ===\n  GPU0 GPU1\nGPU0 0 XGMI\n", "1 rows for 2 GPUs"),
         ("=== Link Type between two GPUs ===\n", "0 rows for 0 GPUs"),
     ],

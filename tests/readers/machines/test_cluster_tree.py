@@ -20,8 +20,11 @@ def test_hosts_hang_below_switches():
         ([Switch("a", (), ("h",)), Switch("a", (), ("h",))], "described twice"),
         ([Switch("a", ("b",), ("h",))], "not described"),
         ([Switch("a", ("b",)), Switch("b", ("a",), ("h",))], "below itself"),
-        ([Switch("a", ("c",)), Switch("b", ("c",)), Switch("c", (), ("h",))], "only one may"),
-        ([Switch("a", (), ("a",))], "of a host and of a switch"),
+        (
+            [Switch("a", ("c",)), Switch("b", ("c",)), Switch("c", (), ("h",))],
+            "one other switch only",
+        ),
+        ([Switch("a", (), ("a",))], "of both a host and a switch"),
     ],
 )
 def test_what_is_no_tree_is_refused(tree, said):

@@ -45,7 +45,7 @@ def test_nodes_say_what_gpus_they_have():
     assert gpu.product == "NVIDIA H100 80GB HBM3"
     assert gpu.memory_bytes == 81559 * 2**20
     assert seen.of_kind("cpu", "a")[0].memory_bytes == 2113395308 * 1024
-    assert seen.remarks == ("b can give away 6 of its 8 GPUs",)
+    assert seen.remarks == ("only 6 of the 8 GPUs of b can be allocated",)
 
 
 def test_gpus_that_are_shared_out_are_counted_whole():
@@ -54,7 +54,7 @@ def test_gpus_that_are_shared_out_are_counted_whole():
     seen = read_nodes(shared, HERE)
     assert len(seen.of_kind("gpu")) == 1
     assert seen.of_kind("gpu")[0].product == "Tesla T4"
-    assert "shared out by time" in seen.remarks[0]
+    assert "shared by time slicing" in seen.remarks[0]
     sliced = read_nodes(node("a", 1, product="NVIDIA-A100-SXM4-40GB-MIG-1g.5gb"), HERE)
     assert sliced.of_kind("gpu")[0].product == "NVIDIA A100 SXM4 40GB"
     assert "MIG" in sliced.remarks[0]
@@ -79,11 +79,11 @@ def test_nodes_that_nvlink_joins_are_one_host():
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        (nodes(), "none of 0 nodes"),
+        (nodes(), "none of the 0 nodes"),
         ({"kind": "List", "items": 3}, "must be a list"),
         (nodes(node("a"), node("a")), "two nodes are called a"),
         (nodes(node("a", 1000)), "says that it has 1000 GPUs"),
-        (nodes(3, None, {"metadata": []}), "none of 3 nodes"),
+        (nodes(3, None, {"metadata": []}), "none of the 3 nodes"),
     ],
 )
 def test_nodes_without_gpus_are_refused(fields, said):

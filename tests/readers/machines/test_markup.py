@@ -27,12 +27,15 @@ LAUGHS = '<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;&b;&b;">]><a>&c;</a>'
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (LAUGHS, "document type of its own"),
-        ('<!DOCTYPE a [<!ENTITY b SYSTEM "file:///x">]><a>&b;</a>', "document type of its own"),
+        (LAUGHS, "document type with contents of its own"),
+        (
+            '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///x">]><a>&b;</a>',
+            "document type with contents of its own",
+        ),
         ("<a>&b;</a>", "undefined entity"),
         ("<a><b></a>", "mismatched tag"),
         ("<a>", "truncated"),
-        ("<a" + "><a" * 300 + ">", "deep in"),
+        ("<a" + "><a" * 300 + ">", "levels of them"),
     ],
 )
 def test_what_is_not_plain_is_refused_in_a_sentence(text, said):
@@ -46,7 +49,7 @@ def test_elements_and_letters_are_counted(monkeypatch):
     with pytest.raises(InputError, match="more than 3 elements"):
         root_of("<a><b/><b/><b/></a>", HERE)
     monkeypatch.setattr(markup, "MOST_BYTES", 3)
-    with pytest.raises(InputError, match="longer than any"):
+    with pytest.raises(InputError, match="is too long for a description"):
         root_of("<a></a>", HERE)
 
 

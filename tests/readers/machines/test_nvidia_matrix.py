@@ -57,7 +57,7 @@ def test_names_come_from_the_same_text():
     assert [one.product for one in seen.devices] == ["NVIDIA L4", "NVIDIA L4"]
     assert seen.remarks == ()
     fewer = read_matrix(named("NVIDIA L4") + matrix_text(square_matrix(["PHB"])), HERE)
-    assert fewer.remarks == ("the text names 1 GPUs, and its matrix has 2",)
+    assert fewer.remarks == ("the text lists 1 GPUs, but its matrix has 2",)
 
 
 def test_instances_are_told():
@@ -70,12 +70,12 @@ def test_instances_are_told():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (" \tGPU0\tGPU1\n GPU0\tX\tOK\n GPU1\tOK\tX\n", "topo -p2p` prints"),
+        (" \tGPU0\tGPU1\n GPU0\tX\tOK\n GPU1\tOK\tX\n", "output of `nvidia-smi topo -p2p`"),
         ("\tGPU0\tGPU1\tCPU Affinity\nGPU0\t X \n", "1 entries for 2 columns"),
-        ("\tGPU0\tGPU1\tCPU Affinity\nGPU0\t X \tNV4\t0-7\n", "no row of GPU1"),
+        ("\tGPU0\tGPU1\tCPU Affinity\nGPU0\t X \tNV4\t0-7\n", "no row for GPU1"),
         ("\tGPU0\tGPU1\nGPU0\t X \tNV4\nGPU1\tSYS\t X \n", "one of the two rows is wrong"),
-        ("\tGPU0\tGPU1\nGPU0\t X \tFOO\nGPU1\tFOO\t X \n", "between GPU0 and GPU1 stands FOO"),
-        ("\tGPU0\tGPU1\nGPU0\t X \t X \nGPU1\t X \t X \n", "between GPU0 and GPU1 stands X"),
+        ("\tGPU0\tGPU1\nGPU0\t X \tFOO\nGPU1\tFOO\t X \n", "link between GPU0 and GPU1 is FOO"),
+        ("\tGPU0\tGPU1\nGPU0\t X \t X \nGPU1\t X \t X \n", "link between GPU0 and GPU1 is X"),
         ("nothing of the kind", "no matrix of GPUs"),
     ],
 )

@@ -38,7 +38,7 @@ def test_what_is_none_of_them_is_refused_with_their_names(text):
 
 
 def test_half_a_character_is_refused():
-    with pytest.raises(InputError, match="half a character"):
+    with pytest.raises(InputError, match="incomplete character"):
         seen_in(r'{"nodes": [{"id": "\ud800"}], "links": []}', Path("x"))
 
 

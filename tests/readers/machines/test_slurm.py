@@ -50,7 +50,7 @@ def test_of_several_topologies_the_default_is_read():
     seen = read_slurm_yaml(YAML, HERE)
     assert seen.name == "main"
     assert len(seen.of_kind("cpu")) == 8
-    assert "of 2 topologies" in seen.remarks[0]
+    assert "has 2 topologies" in seen.remarks[0]
     seen = read_slurm_yaml(YAML.partition("- topology: main")[0], HERE)
     assert seen.name == "blocks"
 

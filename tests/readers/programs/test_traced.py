@@ -187,7 +187,7 @@ def test_a_pass_wider_than_a_width_may_be_counts_as_several_tokens():
 
 
 def test_more_than_can_be_handed_on_is_refused():
-    with pytest.raises(InputError, match=r"layer 'a' hands on 2e\+08 values"):
+    with pytest.raises(InputError, match=r"layer 'a' outputs 2e\+08 values"):
         graph(product("a", ["picture"], count=200_000_000), product("b", ["a out"]))
 
 

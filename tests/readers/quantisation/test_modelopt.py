@@ -96,7 +96,7 @@ def test_a_few_experts_that_differ_are_told():
     stated = {"quant_algo": "MIXED_PRECISION", "quantized_layers": listed}
     storage = read(stated)
     assert way(storage, EXPERT) == PLAIN
-    assert any("some experts" in said for said in storage.remarks)
+    assert any("stores experts" in said for said in storage.remarks)
 
 
 def test_groups_count_where_there_is_no_algorithm():

@@ -103,7 +103,7 @@ def test_what_takes_ages_elsewhere_is_matched_in_known_steps(source):
         ("a" * (MOST_LETTERS + 1), "letters"),
         ("(" * 50 + ")" * 50, "nested"),
         ("(a", "not closed"),
-        ("a)", "not open"),
+        ("a)", "too many"),
         ("[a", "too early"),
         ("*a", "nothing to repeat"),
         (r"(a)\1", r"\\1"),

@@ -213,7 +213,9 @@ def test_a_nemotron_h_is_spelled_by_its_tensors():
     assert fields["num_attention_heads"] == 32
     assert fields["num_key_value_heads"] == 8
     assert fields["intermediate_size"] == 1856
-    with pytest.raises(InputError, match=r"blk\.0 has no tensor that says what layer it is"):
+    with pytest.raises(
+        InputError, match=r"blk\.0 has no tensor that shows what kind of layer it is"
+    ):
         fields_of("nemotron_h", **STATES)
 
 
@@ -252,7 +254,7 @@ def test_an_architecture_that_is_not_known_is_told():
     fields = config_fields(gguf)
     assert (fields["model_type"], fields["hidden_size"]) == ("newest", 64)
     assert config_remarks(gguf) == (
-        "general.architecture newest is not known; what all families share was read",
+        "general.architecture newest is not known; only the keys that all families share were read",
     )
     assert config_remarks(GgufFile({"general.architecture": "llama"}, Inventory(()), 3)) == ()
 

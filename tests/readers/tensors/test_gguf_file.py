@@ -129,36 +129,36 @@ def placed(name="t", axes=(32,), kind=0, begin=0, more=b"", metadata=()):
 @pytest.mark.parametrize(
     ("held", "said"),
     [
-        (b"", "it is no GGUF file"),
-        (b"GGUF", "it is no GGUF file"),
-        (b"GGML" + bytes(20), "it is no GGUF file"),
-        (GgufWriter(version=1).held + bytes(16), "it is of version 1; 2 and 3 are read"),
-        (GgufWriter(version=9).held + bytes(16), "it is of version 9"),
-        (GgufWriter(version=0).held + bytes(16), "it is of version 0"),
+        (b"", "it is not a GGUF file"),
+        (b"GGUF", "it is not a GGUF file"),
+        (b"GGML" + bytes(20), "it is not a GGUF file"),
+        (GgufWriter(version=1).held + bytes(16), "GGUF version 1 is not supported; versions 2 and 3 are"),
+        (GgufWriter(version=9).held + bytes(16), "GGUF version 9 is not supported"),
+        (GgufWriter(version=0).held + bytes(16), "GGUF version 0 is not supported"),
         (GgufWriter().held, "the count of tensors should have 8 bytes, and 0 are left"),
         (started(2**60, 0).held, "at most 65536 and 16384 are read"),
         (started(0, 2**60).held, "at most 65536 and 16384 are read"),
         (started(0, 1).held + struct.pack("<Q", 2**60), "should have 1152921504606846976 bytes"),
         (started(0, 1).held + struct.pack("<Q", 2000) + bytes(2000), "at most 1024 may be"),
         (started(0, 1).held + struct.pack("<Q", 1) + b"\xff", "the name of a key is not UTF-8"),
-        (keyed(("I", 13)), "k is of type 13, which is none of GGUF's"),
+        (keyed(("I", 13)), "k has type 13, which GGUF does not have"),
         (keyed(("I", 8), ("Q", 2**63)), "k should have 9223372036854775808 bytes"),
         (keyed(("I", 9), ("I", 4), ("Q", 2**60)), "k should have 4611686018427387904 bytes"),
-        (keyed(("I", 9), ("I", 8), ("Q", 2**60)), "that is more than can be"),
+        (keyed(("I", 9), ("I", 8), ("Q", 2**60)), "more than the file can hold"),
         (keyed(("I", 9), ("I", 8), ("Q", 1), ("Q", 2**60)), "ends beyond the file"),
         (keyed(("I", 9), *[("I", 9), ("Q", 1)] * 5), "or too deep"),
         (keyed(("I", 9), ("I", 77), ("Q", 0)), "k is an array of type 77"),
         (placed(axes=(1,) * 5), "t has 5 axes; at most 4 may be"),
         (placed(axes=(2**40, 2**40)), "more elements than any tensor"),
         (placed(axes=(33,), kind=2), "rows of 33 values; Q4_0 has blocks of 32"),
-        (placed(kind=4), "t is of type 4, which is none of ggml's"),
-        (placed(begin=8), "begins at 8, which is no multiple of 32"),
+        (placed(kind=4), "t has type 4, which ggml does not use"),
+        (placed(begin=8), "begins at 8, which is not a multiple of 32"),
         (placed(more=bytes(127)), "t ends 1 bytes beyond the file"),
         (placed(begin=2**63, more=bytes(128)), "bytes beyond the file"),
         (placed(metadata=[("general.alignment", "u32", 0)]), "must be a power of two"),
         (placed(metadata=[("general.alignment", "u32", 48)]), "must be a power of two"),
         (placed(metadata=[("general.alignment", "f32", 32.0)]), "must be a power of two"),
-        (placed(metadata=[("a", "u8", 0)] * 2), "a is there twice"),
+        (placed(metadata=[("a", "u8", 0)] * 2), "a occurs twice"),
         (placed(metadata=[("split.count", "str", "x")], more=bytes(128)), "split.count must be"),
         (placed(metadata=[("split.count", "u16", 5000)], more=bytes(128)), "split.count must be"),
     ],
@@ -170,7 +170,7 @@ def test_a_file_that_cannot_be_is_refused(tmp_path, held, said):
 def test_two_tensors_of_one_name_or_place_are_refused(tmp_path):
     two = [("t", (32,), "F32"), ("u", (32,), "F32")]
     held = gguf_bytes(NAMED, two)
-    assert "two tensors have one name" in refusal(file_of(tmp_path, held.replace(b"u\x01\0", b"t\x01\0")))  # fmt: skip
+    assert "two tensors have the same name" in refusal(file_of(tmp_path, held.replace(b"u\x01\0", b"t\x01\0")))  # fmt: skip
     moved = held.replace(struct.pack("<Q", 128), struct.pack("<Q", 64))
     assert "u overlaps the tensor before it" in refusal(file_of(tmp_path, moved))
 
@@ -190,7 +190,7 @@ def test_the_most_texts_are_passed_over_in_a_moment(tmp_path):
     assert read_gguf(file_of(tmp_path, made)).metadata == {"k": Passed(texts)}
     assert time.process_time() - begin < 3
     more = keyed(("I", 9), ("I", 8), ("Q", texts + 1)) + bytes(8 * texts + 8)
-    assert "more than can be" in refusal(file_of(tmp_path, more))
+    assert "more than the file can hold" in refusal(file_of(tmp_path, more))
 
 
 def split(folder, number, count, tensors, keys=()):

@@ -307,7 +307,7 @@ def test_modules_with_other_than_their_weights_are_told():
     modules = modules_of_llama() | {"layers.1.mlp.up_proj": 512 * 300.0, "layers.0.mlp.new": 0.0}
     told = InventoryStorage(inventory_of(*hugging_face_tensors()), 2).check_against(modules)
     assert told == [
-        "1 modules hold other than as many weights as the model has in them: layers.1.mlp.up_proj"
+        "1 modules have another number of weights in the file than in the model: layers.1.mlp.up_proj"
         " (131072 for 153600)"
     ]
 

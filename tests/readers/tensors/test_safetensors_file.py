@@ -79,12 +79,12 @@ def test_what_is_written_is_read(tmp_path_factory, tensors, metadata):
         ({"shape": [True, 6]}, "must have a shape"),
         ({"shape": [1] * 17}, "must have a shape"),
         ({"shape": "23"}, "must have a shape"),
-        ({"shape": [2**40, 2**40, 0]}, "has 24 bytes; its shape and dtype make 0"),
+        ({"shape": [2**40, 2**40, 0]}, "has 24 bytes, but its shape and dtype need 0"),
         ({"shape": [2**40, 2**40]}, "more elements than any tensor"),
-        ({"shape": [2, 4]}, "has 24 bytes; its shape and dtype make 32"),
+        ({"shape": [2, 4]}, "has 24 bytes, but its shape and dtype need 32"),
         ({"data_offsets": [24, 0]}, "must have two data_offsets"),
         ({"data_offsets": [0]}, "must have two data_offsets"),
-        ({"data_offsets": [4, 28]}, "leaves a hole before"),
+        ({"data_offsets": [4, 28]}, "leaves a gap before"),
         ({"more": 1}, "must be an object of dtype, shape and data_offsets"),
     ],
 )
@@ -105,20 +105,20 @@ def test_tensors_may_not_overlap(tmp_path):
     [
         (b"", "has 0 bytes"),
         (b"1234567", "has 7 bytes"),
-        (struct.pack("<Q", 2**60), "and 0 follow; it is truncated"),
-        (struct.pack("<Q", 3) + b"{}", "says that its header has 3 bytes, and 2 follow"),
+        (struct.pack("<Q", 2**60), "but only 0 follow; it is truncated"),
+        (struct.pack("<Q", 3) + b"{}", "says that its header has 3 bytes, but only 2 follow"),
         (with_header(b"[]", 0), "its header must begin with a brace"),
         (with_header(b"\xef\xbb\xbf{}", 0), "its header must begin with a brace"),
         (with_header(b"{\xff}", 0), "is not text"),
         (with_header(b'{"a"}', 0), "is not valid JSON"),
-        (with_header({}, 1), "holds 1 bytes of data, and its tensors 0"),
+        (with_header({}, 1), "holds 1 bytes of data, but its tensors need 0"),
         (with_header({"__metadata__": {"a": 1}}, 0), "whose values are texts"),
-        (with_header(b'{"a": 1, "a": 1}', 0), "a is there twice"),
-        (with_header(b'{"__metadata__": {"x": "1", "x": "2"}}', 0), "x is there twice"),
+        (with_header(b'{"a": 1, "a": 1}', 0), "a occurs twice"),
+        (with_header(b'{"__metadata__": {"x": "1", "x": "2"}}', 0), "x occurs twice"),
         (with_header(b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", 0), "nested too deeply"),
         (with_header(b'{"a":[' + b"{}," * 2**19 + b"{}]}", 0), "values; at most"),
-        (safetensors_bytes(ONE)[:-1], "holds 23 bytes of data, and its tensors 24"),
-        (safetensors_bytes(ONE) + b"x", "holds 25 bytes of data, and its tensors 24"),
+        (safetensors_bytes(ONE)[:-1], "holds 23 bytes of data, but its tensors need 24"),
+        (safetensors_bytes(ONE) + b"x", "holds 25 bytes of data, but its tensors need 24"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_none_is_refused(tmp_path, held, said):
@@ -171,7 +171,7 @@ def test_an_index_and_its_files_that_disagree_are_told(tmp_path):
     read = read_safetensors(index)
     assert [one.name for one in read.tensors] == ["a"]
     assert read.remarks == (
-        "a.safetensors has not 1 tensors that its index says it has, such as c",
+        "a.safetensors lacks 1 tensors that its index lists, such as c",
         "a.safetensors holds 7e-09 GB of tensors that its index does not name",
     )
 
@@ -204,7 +204,7 @@ def test_an_index_that_leads_elsewhere_or_says_nothing_is_refused(tmp_path, fiel
 def test_a_name_twice_in_an_index_is_refused(tmp_path):
     path = tmp_path / "model.safetensors.index.json"
     path.write_text('{"weight_map": {"a": "x", "a": "y"}}', encoding="utf-8")
-    with pytest.raises(InputError, match="a is there twice"):
+    with pytest.raises(InputError, match="a occurs twice"):
         read_safetensors(path)
 
 

@@ -100,7 +100,7 @@ def test_a_rate_is_served_by_copies_that_wait():
 
 def test_each_field_of_terms_is_kept_or_refused():
     kept = {case[0] for case in MOVES} | {"requests_per_s"}
-    with pytest.raises(pl.InputError, match=r"^unknown: a crossover has no place for machines"):
+    with pytest.raises(pl.InputError, match=r"^unknown: a crossover cannot use machines"):
         asked(unknown="draw")
     assert kept | {"unknown"} == set(Terms.model_fields)
 
@@ -121,7 +121,7 @@ def test_each_field_of_terms_is_kept_or_refused():
     ],
 )
 def test_what_one_plan_cannot_tell_is_refused_of_other_metrics_and_requests(metric, fields, named):
-    with pytest.raises(pl.InputError, match=rf"^{named}.*knows single plans that serve all the"):
+    with pytest.raises(pl.InputError, match=rf"^{named}.*compares single plans that serve all the"):
         asked(metric, **fields)
 
 
@@ -144,7 +144,7 @@ def test_an_hours_price_pays_for_hours_that_wait_whatever_is_planned():
 )
 def test_a_pue_that_would_move_nothing_is_refused(machine, metric, fields):
     agreed = asked(metric, **fields)
-    with pytest.raises(pl.InputError, match=rf"^pue: {metric} does not hang on it"):
+    with pytest.raises(pl.InputError, match=rf"^pue: {metric} does not depend on it"):
         agreed.machines([pl.load_topology(machine)])
 
 
@@ -183,7 +183,7 @@ def test_proofs_are_of_plans_that_serve_all_the_time():
 @pytest.mark.parametrize("field", ["pools", "requests_per_s", "most_users", "unknown"])
 def test_a_table_refuses_what_its_rows_have_no_place_for(field):
     said = {"pools": True, "requests_per_s": 1.0, "most_users": 8, "unknown": "draw"}
-    with pytest.raises(pl.InputError, match=rf"^{field}: a table of fading has"):
+    with pytest.raises(pl.InputError, match=rf"^{field}: .*a table of fading"):
         table_agreement(JOULES, AS_STORED, None, {field: said[field]}, None)
 
 

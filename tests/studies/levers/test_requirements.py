@@ -114,7 +114,7 @@ def test_wrong_questions_are_refused(path, options, words):
 def test_wrong_names_get_the_nearest():
     with pytest.raises(UnknownNameError, match=r"chip\.memory"):
         required("memory.bandwidth", GRAPH, MACHINE, ONE, target=1.0)
-    with pytest.raises(InputError, match=r"nothing to beat.*does not fit"):
+    with pytest.raises(InputError, match=r"no plan to compare with.*does not fit"):
         required(
             BANDWIDTH,
             pl.load_model("llama-3.1-70b"),

@@ -77,7 +77,7 @@ def test_an_end_without_a_plan_is_told_first():
 
 @pytest.mark.slow
 def test_no_plan_at_all_is_refused():
-    with pytest.raises(InputError, match=r"no plan with all figures as they are.*does not fit"):
+    with pytest.raises(InputError, match=r"no plan with the figures as they are.*does not fit"):
         sensitivity(pl.load_model("llama-3.1-405b"), MACHINE, ONE, [WATTS], progress=False)
 
 
@@ -114,7 +114,7 @@ def test_the_same_seed_gives_the_same_shares():
     [
         ({WATTS: 0.1}, 4, "none of the figures moves"),
         ({BANDWIDTH: 0.1}, 12, "power of 2"),
-        ({"chip.memory[0].capacity_bytes": (1e9, 24e9)}, 4, "make them narrower"),
+        ({"chip.memory[0].capacity_bytes": (1e9, 24e9)}, 4, "make the ranges narrower"),
     ],
 )
 def test_shares_that_mean_nothing_are_refused(figures, samples, words):

@@ -173,7 +173,7 @@ def test_a_cell_that_kills_its_process_is_told_and_tried_again(plain, file):
 def test_an_executor_that_broke_is_told_with_what_is_done(file):
     threads = ThreadPoolExecutor(1)
     threads.shutdown()
-    with pytest.raises(PlannerError, match="takes no more work after 0 cells"):
+    with pytest.raises(PlannerError, match="stopped taking work after 0 cells"):
         swept(executor=threads, file=file)
 
 
