@@ -176,6 +176,11 @@ COMMANDS: dict[str, Entry] = {
         "mcp",
         "Answer assistants over the Model Context Protocol, on standard input and output.",
     ),
+    "serve": Entry(
+        "serving",
+        "serve",
+        "A page for browsers and a JSON API for programs, on this machine (Ctrl-C ends it).",
+    ),
     "completion": Entry(
         "completing",
         "completion",

@@ -25,6 +25,8 @@ class Told(Record):
     high: float | None = None
     text: str
     """The value as a person reads it."""
+    range_text: str = ""
+    """Low to high, likewise."""
 
 
 class PlanAnswer(Record):
@@ -175,6 +177,81 @@ class NamesAnswer(Record):
     """Each with a few words."""
 
 
+class FrontRow(Record):
+    """A plan worth having."""
+
+    plan: str
+    chips: int
+    figures: tuple[Told, ...]
+    """Those that count."""
+
+
+class FrontAnswer(Record):
+    """Plans of which none is better than another in every figure that counts."""
+
+    summary: str
+    status: Literal["complete", "partial"]
+    """Complete: proved that no plan is missing, but for the tolerance."""
+    rows: tuple[FrontRow, ...]
+    space: str
+    """Among which plans."""
+    svg: str
+    """The first two figures, with the bands in which measurements would lie."""
+
+
+class MapAnswer(Record):
+    """Which machine is the best where."""
+
+    summary: str
+    metric: str
+    shares: tuple[tuple[str, float], ...]
+    """Of the map, by machine, as fractions."""
+    svg: str
+
+
+class Verdict(Record):
+    """On one claim."""
+
+    claim: str
+    quote: str
+    verdict: str
+    found: str
+    """The figure in the place of the claimed one."""
+    why: str
+    source: str
+
+
+class AuditAnswer(Record):
+    """What stands of what was claimed."""
+
+    summary: str
+    complete: bool
+    """Whether no claim is left."""
+    verdicts: tuple[Verdict, ...]
+
+
+class ReportAnswer(Record):
+    """An answer whole."""
+
+    summary: str
+    html: str
+    """Without scripts."""
+
+
+class ExportAnswer(Record):
+    """What starts an engine with a plan."""
+
+    summary: str
+    engine: str
+    version: str
+    """Whose options are written."""
+    commands: tuple[str, ...]
+    """Each process on one line."""
+    files: tuple[tuple[str, str], ...]
+    """Name and text of each."""
+    notes: tuple[str, ...] = ()
+
+
 Answer = (
     PlanAnswer
     | SizeAnswer
@@ -183,6 +260,11 @@ Answer = (
     | VerifyAnswer
     | ExplainAnswer
     | NamesAnswer
+    | FrontAnswer
+    | MapAnswer
+    | AuditAnswer
+    | ReportAnswer
+    | ExportAnswer
 )
 ANSWERS: dict[str, type[Answer]] = {
     "plan": PlanAnswer,
@@ -194,3 +276,11 @@ ANSWERS: dict[str, type[Answer]] = {
     "names": NamesAnswer,
 }
 """To the question of the same name."""
+PICTURED_ANSWERS: dict[str, type[Answer]] = {
+    "pareto": FrontAnswer,
+    "map": MapAnswer,
+    "audit": AuditAnswer,
+    "report": ReportAnswer,
+    "export": ExportAnswer,
+}
+"""Likewise."""

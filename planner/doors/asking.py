@@ -7,12 +7,17 @@ from planner.answers.question import ASKED, SAMPLE_FIELDS
 from planner.answers.results import Result
 from planner.doors.answers import Answer, CompareAnswer, PlanAnswer, ScoreAnswer
 from planner.doors.questions import (
+    AuditQuestion,
     CompareQuestion,
     ExplainQuestion,
+    ExportQuestion,
     Limited,
+    MapQuestion,
     NamesQuestion,
+    ParetoQuestion,
     PlanQuestion,
     Question,
+    ReportQuestion,
     ScoreQuestion,
     Served,
     SizeQuestion,
@@ -70,17 +75,49 @@ def answered(question: Question, handle: str, earlier: Result | None = None) -> 
         return Answered(_score(question), {})
     if isinstance(question, NamesQuestion):
         return Answered(names_told(names_of(question.kind)), {})
+    if isinstance(question, ParetoQuestion | MapQuestion | AuditQuestion):
+        return Answered(_drawn(question), {})
     if earlier is None:
         raise InputError(
             f"there is no answer {question.answer!r} here; ask again, and take the handle of the"
             " new answer"
         )
+    return Answered(_of_earlier(question, earlier), {})
+
+
+def _drawn(question: ParetoQuestion | MapQuestion | AuditQuestion) -> Answer:
+    """What is answered with a picture or a long table."""
+    # Studies and their pictures load only where they are asked for.
+    from planner.doors import picturing
+
+    if isinstance(question, MapQuestion):
+        return picturing.map_answer(question)
+    if isinstance(question, AuditQuestion):
+        return picturing.audit_answer(question)
+    topology = catalogue.load_topology(
+        question.machine, chips=question.chips, software=question.software
+    )
+    return picturing.front_answer(
+        question, graph_asked(question), topology, workload_asked(question)
+    )
+
+
+def _of_earlier(
+    question: VerifyQuestion | ExplainQuestion | ReportQuestion | ExportQuestion, earlier: Result
+) -> Answer:
+    """What is asked of an earlier answer."""
+    from planner.doors import picturing
+
+    if isinstance(question, ReportQuestion):
+        return picturing.report_answer(earlier)
+    if isinstance(question, ExportQuestion):
+        return picturing.export_answer(question, earlier)
     if isinstance(question, VerifyQuestion):
         verdict = verify(
             earlier.certificate(), time_limit_s=question.time_limit_s, again=question.again
         )
-        return Answered(verdict_told(verdict), {})
-    return Answered(reasons_told(_why(question, earlier)), {})
+        return verdict_told(verdict)
+    return reasons_told(_why(question, earlier))
 
 
 def names_of(kind: str) -> list[tuple[str, str]]:
@@ -108,17 +145,17 @@ def _why(question: ExplainQuestion, earlier: Result) -> Any:
 
 
 def _plan(question: PlanQuestion, handle: str) -> Answered:
-    graph = _graph(question)
+    graph = graph_asked(question)
     topology = catalogue.load_topology(
         question.machine, chips=question.chips, software=question.software
     )
-    result = partition(graph, topology, _workload(question), **_goal(question, graph))
+    result = partition(graph, topology, workload_asked(question), **_goal(question, graph))
     return Answered(plan_told(result, handle), {handle: result})
 
 
 def _size(question: SizeQuestion, handle: str) -> Answered:
     sizing = fewest_chips(
-        _graph(question), question.machines, _workload(question), **_bounds(question)
+        graph_asked(question), question.machines, workload_asked(question), **_bounds(question)
     )
     results: dict[str, Result] = {}
     handles: dict[str, str] = {}
@@ -131,7 +168,7 @@ def _size(question: SizeQuestion, handle: str) -> Answered:
 
 def _compare(question: CompareQuestion, handle: str) -> Answered:
     """Each machine has its share of the time."""
-    graph, workload = _graph(question), _workload(question)
+    graph, workload = graph_asked(question), workload_asked(question)
     goal = _goal(question, graph)
     goal["time_limit_s"] /= len(question.machines)
     fields = [goal.get("minimize") or goal["maximize"], *question.limits]
@@ -175,7 +212,7 @@ def _compared(
 
 
 def _score(question: ScoreQuestion) -> ScoreAnswer:
-    graph = _graph(question)
+    graph = graph_asked(question)
     topology = catalogue.load_topology(
         question.machine, chips=question.chips, software=question.software
     )
@@ -187,7 +224,7 @@ def _score(question: ScoreQuestion) -> ScoreAnswer:
         expert_parallel=question.expert_parallel,
         data_parallel=question.data_parallel,
     )
-    asked = (graph, topology, _workload(question))
+    asked = (graph, topology, workload_asked(question))
     score = score_plan(plan, *asked)
     faults: tuple[str, ...] = ()
     if topology.software.engine.is_known:
@@ -195,7 +232,8 @@ def _score(question: ScoreQuestion) -> ScoreAnswer:
     return score_told(plan, asked, score, faults)
 
 
-def _graph(question: Served) -> ModelGraph:
+def graph_asked(question: Served) -> ModelGraph:
+    """The model of a question."""
     return catalogue.load_model(
         question.model, weight_dtype=question.weights, kv_dtype=question.kv_cache
     )
@@ -211,7 +249,8 @@ def _machine(entry: str) -> Topology:
     return catalogue.load_topology(name, chips=int(count) if count else None)
 
 
-def _workload(question: Served) -> Workload:
+def workload_asked(question: Served) -> Workload:
+    """The traffic of a question."""
     if question.users is not None and question.requests_per_s is not None:
         raise InputError(
             "users and requests_per_s are both given; under a rate users are an outcome, so give"

@@ -2,15 +2,17 @@
 is over."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as LateError
+from contextlib import contextmanager
 from itertools import count
 from threading import BoundedSemaphore, Lock
 
 from planner.answers.results import Result
 from planner.doors.answers import Answer
 from planner.doors.asking import Answered, answered
-from planner.doors.questions import ExplainQuestion, Question, VerifyQuestion
+from planner.doors.questions import ExplainQuestion, PlanQuestion, Question, VerifyQuestion
 from planner.errors import InputError, NoPlanFoundError, PlannerError
 from planner.studies.sweeps.workers import LostError, Processes
 
@@ -20,6 +22,11 @@ MOST_WAITING = 16
 """Questions at the desk at once."""
 MOST_KEPT = 64
 """Results that `verify` and `explain` know; the oldest go first."""
+
+WARMING = PlanQuestion(
+    model="qwen3-0.6b", machine="hgx-h100", chips=1, users=1, prompt_tokens=16, output_tokens=2
+)
+"""A small question, of which nobody reads the answer."""
 
 
 class BusyError(PlannerError):
@@ -45,12 +52,28 @@ class Desk:
 
     def ask(self, question: Question) -> Answer:
         """The answer, once those who asked before have theirs. PlannerErrors are sentences."""
+        with self._turn_of(question):
+            return self._asked(question)
+
+    def work(self, question: Question, handle: str, earlier: Result | None = None) -> Answered:
+        """Likewise for a caller who numbers answers and keeps results."""
+        with self._turn_of(question):
+            return self._found(question, handle, earlier)
+
+    def warm(self) -> None:
+        """Let a process load what questions need before anybody asks."""
+        if self._processes is None:
+            self._processes = Processes(1)
+            self._processes.submit(answered, WARMING, "a0", None)
+
+    @contextmanager
+    def _turn_of(self, question: Question) -> Iterator[None]:
         if not self._room.acquire(blocking=False):
             raise BusyError("too many questions wait here already; ask again in a minute")
         try:
             with self._turn:
                 self._at = question
-                return self._asked(question)
+                yield
         finally:
             self._at = None
             self._left = [one for one in self._left if one is not question]
@@ -69,20 +92,22 @@ class Desk:
             processes.shutdown(wait=False, cancel_futures=True)
 
     def _asked(self, question: Question) -> Answer:
-        if self._is_left(question):
-            raise LeftError("nobody waits for this answer")
         earlier = None
         if isinstance(question, VerifyQuestion | ExplainQuestion):
             earlier = self._kept.get(question.answer)
-        self._processes = self._processes or Processes(1)
-        handle = f"a{next(self._numbers)}"
-        future = self._processes.submit(answered, question, handle, earlier)
-        found = self._awaited(future, question)
+        found = self._found(question, f"a{next(self._numbers)}", earlier)
         for name, result in found.results.items():
             self._kept[name] = result
             if len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
         return found.answer
+
+    def _found(self, question: Question, handle: str, earlier: Result | None) -> Answered:
+        if self._is_left(question):
+            raise LeftError("nobody waits for this answer")
+        processes = self._processes = self._processes or Processes(1)
+        future = processes.submit(answered, question, handle, earlier)
+        return self._awaited(future, question)
 
     def _is_left(self, question: Question) -> bool:
         # By identity: others may ask the same.

@@ -149,6 +149,71 @@ class NamesQuestion(Timed):
     """Fields are what can be made best or limited, with units."""
 
 
+class ParetoQuestion(Served):
+    """Find the plans worth having on one machine when several figures count, with a picture of
+    the first two."""
+
+    machine: Name
+    """Of the catalogue."""
+    chips: Annotated[Count, Field(le=100_000)] | None = None
+    """Of the machine; none: as many as it is described with."""
+    software: Name | None = None
+    """Such as vllm, sglang or tensorrt-llm; none: what fits chip and model."""
+    fields: Annotated[tuple[FieldName, ...], Field(min_length=2, max_length=4)] = (
+        "tpot_s",
+        "tokens_per_s",
+    )
+    """That count."""
+    tolerance: Annotated[float, Field(ge=1e-4, le=1)] = 0.05
+    """By how much, at most, a plan that is left out may be better than one that is told."""
+    space: Space = "engine"
+    """Which plans there are: those that the machine's engine can be started with, or any."""
+
+
+class MapQuestion(Timed):
+    """Draw which machine is the best for models of each size, where every user is to get so many
+    tokens a second. Takes up to a minute or two."""
+
+    machines: Annotated[tuple[Name, ...], Field(min_length=2, max_length=6)]
+    """Names of the catalogue."""
+    metric: Literal["energy_per_token_j", "usd_per_million_tokens", "chips"] = "energy_per_token_j"
+    """Of which the least is the best."""
+    family: Literal["dense", "moe"] = "dense"
+    """Of models: all parameters at work, or experts."""
+    prompt_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
+    """Of one request."""
+    output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 256
+    """Of one request."""
+    time_limit_s: Annotated[Seconds, Field(gt=0, le=MOST_SECONDS)] = MOST_SECONDS
+    """After so long it is given up."""
+
+
+class AuditQuestion(Timed):
+    """Hold the claims of an article about such machines against capacity, roofline, arithmetic,
+    sources, each other, and the best plans."""
+
+    claims: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
+    """By name; none: all of them, which takes a minute."""
+    time_limit_s: Annotated[Seconds, Field(gt=0, le=MOST_SECONDS)] = MOST_SECONDS
+    """Claims that are left by then have no verdict."""
+
+
+class ReportQuestion(Timed):
+    """Show an earlier answer whole: tables and pictures as HTML."""
+
+    answer: Handle
+    """Its handle, such as a1, or a2.1 of one machine of several."""
+
+
+class ExportQuestion(Timed):
+    """Write the commands and files that start an engine with the plan of an earlier answer."""
+
+    answer: Handle
+    """Its handle, such as a1, or a2.1 of one machine of several."""
+    engine: Literal["vllm", "sglang", "tensorrt-llm", "llama.cpp", "huggingface"]
+    """That is to be started."""
+
+
 Question = (
     PlanQuestion
     | SizeQuestion
@@ -157,6 +222,11 @@ Question = (
     | VerifyQuestion
     | ExplainQuestion
     | NamesQuestion
+    | ParetoQuestion
+    | MapQuestion
+    | AuditQuestion
+    | ReportQuestion
+    | ExportQuestion
 )
 QUESTIONS: dict[str, type[Question]] = {
     "plan": PlanQuestion,
@@ -168,3 +238,13 @@ QUESTIONS: dict[str, type[Question]] = {
     "names": NamesQuestion,
 }
 """By the name that each door has for it."""
+PICTURED: dict[str, type[Question]] = {
+    "pareto": ParetoQuestion,
+    "map": MapQuestion,
+    "audit": AuditQuestion,
+    "report": ReportQuestion,
+    "export": ExportQuestion,
+}
+"""What is answered with pictures and files: for doors whose answers are not read word by word."""
+REFERRING = (VerifyQuestion, ExplainQuestion, ReportQuestion, ExportQuestion)
+"""They speak of an earlier answer."""

@@ -100,7 +100,7 @@ def plan_told(result: Result, handle: str) -> PlanAnswer:
         chips=score.chips,
         software=versioned(result.topology.software),
         plan=plan_line(result.plan),
-        objective=_told(score, result.field),
+        objective=score_figure(score, result.field),
         direction=result.direction,
         status=result.status,
         bound=_finite(result.bound),
@@ -109,7 +109,7 @@ def plan_told(result: Result, handle: str) -> PlanAnswer:
         space=space,
         limits=limits,
         sure=result.sure,
-        figures=tuple(_told(score, name) for name in names),
+        figures=tuple(score_figure(score, name) for name in names),
         evidence=score.evidence,
         doubts=doubts,
         assumptions=_few(assumption_lines(result.graph, result.topology, result.workload)),
@@ -144,7 +144,7 @@ def _sized(one: SizedMachine, sizing: Sizing, handle: str) -> SizedAnswer:
         plan="" if found is None else plan_line(found.plan),
         usd_per_hour=one.usd_per_hour,
         usd_per_million_tokens=None if bill is None else bill.usd_per_million_tokens,
-        figures=() if score is None else tuple(_told(score, name) for name in names),
+        figures=() if score is None else tuple(score_figure(score, name) for name in names),
         binds=one.binds,
         evidence="" if score is None else score.evidence,
         doubts=() if score is None else _few(unvouched_lines(score)),
@@ -181,7 +181,7 @@ def score_told(
 ) -> ScoreAnswer:
     """A plan's price."""
     graph, topology, _ = asked
-    figures = tuple(_told(score, name) for name in _names(score))
+    figures = tuple(score_figure(score, name) for name in _names(score))
     software = versioned(topology.software)
     lines = [*question_lines(*asked), f"plan: {plan_line(plan)}"]
     lines += [f"{one.title}: {one.text}{_range_text(one)}" for one in figures]
@@ -256,7 +256,8 @@ def _names(score: Score, *asked: str) -> list[str]:
     return [*usual, *(name for name in dict.fromkeys(asked) if name not in usual)]
 
 
-def _told(score: Score, name: str) -> Told:
+def score_figure(score: Score, name: str) -> Told:
+    """A figure with its interval."""
     words = (FIELD_WORDS if score.step_s is None else SAMPLE_WORDS) | PERCENTILE_WORDS
     value = getattr(score, name)
     low, high = _interval(score, name, value)
@@ -268,6 +269,7 @@ def _told(score: Score, name: str) -> Told:
         low=_finite(low),
         high=_finite(high),
         text=field_text(name, value),
+        range_text=_range_of(name, low, high),
     )
 
 
@@ -281,10 +283,14 @@ def _interval(score: Score, name: str, value: float | None) -> tuple[float | Non
     return (None, None) if low == high else (low, high)
 
 
-def _range_text(told: Told) -> str:
-    if told.low is None or told.high is None:
+def _range_of(name: str, low: float | None, high: float | None) -> str:
+    if low is None or high is None:
         return ""
-    return f" ({field_text(told.field, told.low)} to {field_text(told.field, told.high)})"
+    return f"{field_text(name, low)} to {field_text(name, high)}"
+
+
+def _range_text(told: Told) -> str:
+    return f" ({told.range_text})" if told.range_text else ""
 
 
 def _unit(name: str) -> str:

@@ -1,0 +1,350 @@
+// The page: a question from the form, its job, its answer. All that is shown is made of text nodes,
+// but for pictures and reports, which the server draws with every word in them escaped.
+
+const form = document.getElementById("question");
+const state = document.getElementById("state");
+const outcome = document.getElementById("outcome");
+const detail = document.getElementById("detail");
+const more = document.getElementById("more");
+const cancel = document.getElementById("cancel");
+const sliding = document.getElementById("sliding");
+const slid = document.getElementById("slid");
+const slider = document.getElementById("slider");
+const LIMIT = "limit.";
+const FRONT = ["model", "weights", "machine", "chips", "software", "prompt_tokens", "output_tokens"];
+const OTHERS = ["hgx-h100", "groq-lpu-chain", "cerebras-cs3"];
+const WAIT_S = 5;
+const PAUSE_MS = 250;
+
+let shown = null; // The job whose plan is shown.
+let turn = 0; // Of questions that replace each other, the last.
+let working = null; // The job under way.
+
+// ── Making of elements ──────────────────────────────────────────────────────────────────────────
+
+function made(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+function drawn(html, kind) {
+  const box = made("div", { class: kind, tabindex: "0" });
+  box.innerHTML = html;
+  return box;
+}
+
+function listed(title, lines) {
+  if (!lines.length) return [];
+  const items = lines.map((line) => made("li", {}, line));
+  return [made("h3", {}, title), made("ul", { class: "doubts" }, ...items)];
+}
+
+function tabled(header, rows) {
+  const head = made("tr", {}, ...header.map((word) => made("th", { scope: "col" }, word)));
+  const body = rows.map((row) => made("tr", {}, ...row.map((cell) => made("td", {}, cell))));
+  return made("div", { class: "wide" }, made("table", {}, made("thead", {}, head), made("tbody", {}, ...body)));
+}
+
+// ── The question ────────────────────────────────────────────────────────────────────────────────
+
+function asked() {
+  const fields = new URLSearchParams();
+  for (const [name, value] of new FormData(form)) {
+    if (value.trim()) fields.set(name, value.trim());
+  }
+  return fields;
+}
+
+function questionOf(fields) {
+  const question = {};
+  const limits = {};
+  for (const [name, value] of fields) {
+    if (name.startsWith(LIMIT)) limits[name.slice(LIMIT.length)] = value;
+    else question[name] = value;
+  }
+  if (Object.keys(limits).length) question.limits = limits;
+  return question;
+}
+
+function fill(fields) {
+  for (const element of form.elements) {
+    if (element.name && element.name !== "plain") {
+      element.value = fields.get(element.name) ?? element.defaultValue ?? "";
+    }
+  }
+  showSlider();
+}
+
+// ── Jobs ────────────────────────────────────────────────────────────────────────────────────────
+
+async function fetched(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new Error("the server does not answer; is planner serve still running?");
+  }
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error);
+  return answer;
+}
+
+async function answerTo(kind, question, mine) {
+  let job = await fetched(`/api/${kind}?wait=${WAIT_S}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(question),
+  });
+  working = job.id;
+  while (job.status === "waiting" || job.status === "running") {
+    if (mine()) tell(job);
+    else fetch(`/api/jobs/${job.id}`, { method: "DELETE" });
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    job = await fetched(`/api/jobs/${job.id}?wait=1`);
+  }
+  if (job.error) throw new Error(job.error);
+  return job;
+}
+
+function tell(job) {
+  const text =
+    job.status === "waiting"
+      ? `Waiting: ${job.ahead} questions are before this one.`
+      : `At work: ${job.elapsed_s.toFixed(0)} of at most ${job.time_limit_s.toFixed(0)} s.`;
+  if (state.textContent !== text) state.textContent = text;
+}
+
+async function ask(kind, question, place, show) {
+  const now = ++turn;
+  const mine = () => now === turn;
+  if (working) fetch(`/api/jobs/${working}`, { method: "DELETE" });
+  working = null;
+  place.classList.add("stale");
+  state.textContent = "At work.";
+  cancel.hidden = false;
+  try {
+    const job = await answerTo(kind, question, mine);
+    if (!mine()) return;
+    place.replaceChildren(...show(job));
+    state.textContent = `Answered in ${job.elapsed_s.toFixed(1)} s.`;
+  } catch (error) {
+    if (!mine()) return;
+    place.replaceChildren(made("p", { class: "refusal", role: "alert" }, error.message));
+    state.textContent = "";
+    if (place === outcome) more.hidden = true;
+  }
+  place.classList.remove("stale");
+  cancel.hidden = true;
+  working = null;
+}
+
+cancel.addEventListener("click", () => {
+  if (working) fetch(`/api/jobs/${working}`, { method: "DELETE" });
+  turn += 1;
+  working = null;
+  cancel.hidden = true;
+  outcome.classList.remove("stale");
+  detail.classList.remove("stale");
+  state.textContent = "Cancelled.";
+});
+
+// ── Answers ─────────────────────────────────────────────────────────────────────────────────────
+
+function band(figure) {
+  if (figure.low === null || figure.high === null || figure.value === null) return "";
+  const most = 1.1 * Math.max(figure.high, figure.value);
+  const box = made("div", { class: "band", role: "img", "aria-label": figure.range_text });
+  const bar = made("i");
+  bar.style.left = `${(100 * figure.low) / most}%`;
+  bar.style.right = `${100 - (100 * figure.high) / most}%`;
+  const mark = made("b");
+  mark.style.left = `${(100 * figure.value) / most}%`;
+  box.append(bar, mark);
+  return box;
+}
+
+function figuresTable(figures, best) {
+  const rows = figures.map((one) =>
+    made(
+      "tr",
+      one.field === best ? { class: "best" } : {},
+      made("th", { scope: "row" }, one.title),
+      made("td", { class: "figure" }, one.text),
+      made("td", { class: "figure" }, one.range_text),
+      made("td", { class: "bands" }, band(one)),
+    ),
+  );
+  const head = made(
+    "tr",
+    {},
+    made("th", { scope: "col" }, "figure"),
+    made("th", { scope: "col" }, "predicted"),
+    made("th", { scope: "col" }, "4 of 5 measurements"),
+    made("th", { class: "bands" }),
+  );
+  return made("div", { class: "wide" }, made("table", {}, made("thead", {}, head), made("tbody", {}, ...rows)));
+}
+
+function showPlan(job) {
+  const told = job.answer;
+  shown = job;
+  more.hidden = false;
+  detail.replaceChildren();
+  const link = document.getElementById("certificate");
+  link.href = `/api/answers/${job.id}/certificate`;
+  link.download = `${job.id}.certificate.json`;
+  return [
+    made("h2", {}, `${told.model} on ${told.chips} chips of ${told.machine}, ${told.software}`),
+    made("p", { class: "proof" }, told.proof),
+    made("p", { class: "plan" }, `plan: ${told.plan}`),
+    made("p", { class: "quiet" }, told.space),
+    figuresTable(told.figures, told.objective.field),
+    ...listed("Limits", told.limits),
+    made("p", { class: "quiet" }, `evidence: ${told.evidence}`),
+    ...listed("Doubts", told.doubts),
+    ...listed("Taken for granted", told.assumptions),
+  ];
+}
+
+function showWhy({ answer }) {
+  const share = (one) => (one.effect === null ? "not found in time" : `${(100 * one.effect).toPrecision(3)} %${one.proved ? "" : ", not proved"}`);
+  return [
+    made("h2", {}, "Why"),
+    ...listed("What binds", answer.binding),
+    made("h3", {}, "What more of each would buy"),
+    tabled(["change", "better by"], answer.more.map((one) => [one.what, share(one)])),
+    made("h3", {}, "Other shapes"),
+    tabled(["shape", "worse by"], answer.shapes.map((one) => [one.what, share(one)])),
+  ];
+}
+
+function showSummary({ kind, answer }) {
+  return [made("h2", {}, kind), made("pre", {}, answer.summary)];
+}
+
+function showFront({ answer }) {
+  const rows = answer.rows.map((row) => [...row.figures.map((one) => one.text), String(row.chips), row.plan]);
+  const titles = answer.rows.length ? answer.rows[0].figures.map((one) => one.title) : [];
+  return [
+    made("h2", {}, "Front"),
+    drawn(answer.svg, "picture"),
+    made("p", { class: "quiet" }, answer.space),
+    tabled([...titles, "chips", "plan"], rows),
+  ];
+}
+
+function showMap({ answer }) {
+  return [made("h2", {}, "Map"), drawn(answer.svg, "picture"), made("p", { class: "quiet" }, answer.summary)];
+}
+
+function showReport({ answer }) {
+  return [made("h2", {}, "All of it"), drawn(answer.html, "report")];
+}
+
+function showExport({ answer }) {
+  const parts = [made("h2", {}, `${answer.engine} ${answer.version}`)];
+  for (const [name, text] of answer.files) {
+    const copy = made("button", { type: "button" }, "Copy");
+    const pre = made("pre", { tabindex: "0" }, text);
+    copy.addEventListener("click", () => copied(text, pre, copy));
+    parts.push(made("div", { class: "file" }, made("h3", {}, name), copy));
+    parts.push(name.endsWith(".json") ? made("details", {}, made("summary", {}, "show"), pre) : pre);
+  }
+  return [...parts, ...listed("To know", answer.notes)];
+}
+
+async function copied(text, pre, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    // Over plain HTTP from another machine browsers give no clipboard: the text is selected instead.
+    getSelection().selectAllChildren(pre);
+    button.textContent = "Selected: press Ctrl+C";
+  }
+}
+
+const SHOWS = {
+  explain: showWhy,
+  verify: showSummary,
+  pareto: showFront,
+  map: showMap,
+  report: showReport,
+  export: showExport,
+};
+
+function questionAfter(kind) {
+  const question = questionOf(asked());
+  if (kind === "pareto") return Object.fromEntries(FRONT.filter((name) => name in question).map((name) => [name, question[name]]));
+  if (kind === "map") {
+    const { prompt_tokens, output_tokens } = shown.question;
+    const machines = [shown.question.machine, ...OTHERS.filter((one) => one !== shown.question.machine)];
+    return { machines: machines.slice(0, 3), prompt_tokens, output_tokens };
+  }
+  if (kind === "export") return { answer: shown.id, engine: document.getElementById("engine").value };
+  return { answer: shown.id };
+}
+
+more.addEventListener("click", (event) => {
+  const kind = event.target.dataset.ask;
+  if (kind && shown) ask(kind, questionAfter(kind), detail, SHOWS[kind]);
+});
+
+// ── Form, slider, address ───────────────────────────────────────────────────────────────────────
+
+function plan(remember) {
+  const fields = asked();
+  const address = `/?${fields}`;
+  if (remember === "push" && address !== location.pathname + location.search) history.pushState(null, "", address);
+  if (remember === "replace") history.replaceState(null, "", address);
+  return ask("plan", questionOf(fields), outcome, showPlan);
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  plan("push");
+});
+
+function showSlider() {
+  const value = Number(form.elements[slid.value].value);
+  if (value >= 1) slider.value = Math.round(Math.log2(value));
+  document.getElementById("slid-name").textContent = slid.selectedOptions[0].textContent;
+  sayValue();
+}
+
+function sayValue() {
+  const value = String(2 ** Number(slider.value));
+  document.getElementById("slid-value").value = value;
+  slider.setAttribute("aria-valuetext", value);
+}
+
+let pause = 0;
+slider.addEventListener("input", () => {
+  sayValue();
+  form.elements[slid.value].value = String(2 ** Number(slider.value));
+  if (slid.value === "users") form.elements.requests_per_s.value = "";
+  clearTimeout(pause);
+  pause = setTimeout(() => form.reportValidity() && plan("replace"), PAUSE_MS);
+});
+slid.addEventListener("change", showSlider);
+form.addEventListener("change", (event) => event.target.name && showSlider());
+
+function opened() {
+  const fields = new URLSearchParams(location.search);
+  fill(fields);
+  if (fields.has("model") && fields.has("machine")) plan("");
+  else {
+    turn += 1;
+    outcome.replaceChildren();
+    detail.replaceChildren();
+    more.hidden = true;
+    state.textContent = "";
+  }
+}
+
+addEventListener("popstate", opened);
+sliding.hidden = false;
+showSlider();
+if (new URLSearchParams(location.search).has("model") && !outcome.children.length) opened();
