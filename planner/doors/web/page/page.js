@@ -38,7 +38,12 @@ function drawn(html, kind) {
 function listed(title, lines) {
   if (!lines.length) return [];
   const items = lines.map((line) => made("li", {}, line));
-  return [made("h3", {}, title), made("ul", { class: "doubts" }, ...items)];
+  const list = made("ul", { class: "doubts" }, ...items);
+  return title ? [made("h3", {}, title), list] : [list];
+}
+
+function folded(title, ...children) {
+  return made("details", {}, made("summary", {}, title), ...children);
 }
 
 function tabled(header, rows) {
@@ -129,6 +134,7 @@ async function ask(kind, question, place, show) {
     if (!mine()) return;
     place.replaceChildren(...show(job));
     state.textContent = `Answered in ${job.elapsed_s.toFixed(1)} s.`;
+    if (place === detail) detail.scrollIntoView({ block: "nearest" });
   } catch (error) {
     if (!mine()) return;
     place.replaceChildren(made("p", { class: "refusal", role: "alert" }, error.message));
@@ -184,7 +190,8 @@ function figuresTable(figures, best) {
     made("th", { scope: "col" }, "4 of 5 measurements"),
     made("th", { class: "bands" }),
   );
-  return made("div", { class: "wide" }, made("table", {}, made("thead", {}, head), made("tbody", {}, ...rows)));
+  const table = made("table", { class: "figures" }, made("thead", {}, head), made("tbody", {}, ...rows));
+  return made("div", { class: "wide" }, table);
 }
 
 function showPlan(job) {
@@ -204,7 +211,7 @@ function showPlan(job) {
     ...listed("Limits", told.limits),
     made("p", { class: "quiet" }, `evidence: ${told.evidence}`),
     ...listed("Doubts", told.doubts),
-    ...listed("Taken for granted", told.assumptions),
+    folded("taken for granted", ...listed("", told.assumptions)),
   ];
 }
 
@@ -231,7 +238,7 @@ function showFront({ answer }) {
     made("h2", {}, "Front"),
     drawn(answer.svg, "picture"),
     made("p", { class: "quiet" }, answer.space),
-    tabled([...titles, "chips", "plan"], rows),
+    folded(`its ${rows.length} plans`, tabled([...titles, "chips", "plan"], rows)),
   ];
 }
 
@@ -250,7 +257,7 @@ function showExport({ answer }) {
     const pre = made("pre", { tabindex: "0" }, text);
     copy.addEventListener("click", () => copied(text, pre, copy));
     parts.push(made("div", { class: "file" }, made("h3", {}, name), copy));
-    parts.push(name.endsWith(".json") ? made("details", {}, made("summary", {}, "show"), pre) : pre);
+    parts.push(name.endsWith(".json") ? folded("show", pre) : pre);
   }
   return [...parts, ...listed("To know", answer.notes)];
 }
