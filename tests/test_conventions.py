@@ -256,6 +256,8 @@ def test_every_model_of_the_catalogue_has_a_source():
 
 def test_nothing_speaks_of_a_machine_or_a_person():
     forbidden = re.compile(r"/(home|root|work|tmp)/|localhost|https?://\d")
+    # It is the name by which a server knows that it is asked from the machine that it runs on.
+    allowed = {PACKAGE / "doors" / "web" / "gate.py": 'LOOPBACK_NAMES = ("localhost",)'}
     for path in [
         *MODULES,
         *ROOT.glob("*.md"),
@@ -263,7 +265,8 @@ def test_nothing_speaks_of_a_machine_or_a_person():
         ROOT / "Makefile",
         *(ROOT / "topologies").rglob("*.toml"),
     ]:
-        assert not forbidden.search(path.read_text(encoding="utf-8")), path.name
+        text = path.read_text(encoding="utf-8").replace(allowed.get(path, "\0"), "")
+        assert not forbidden.search(text), path.name
 
 
 CLOCKS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "now"}

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as LateError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from threading import BoundedSemaphore, Lock
 
@@ -61,10 +61,13 @@ class Desk:
             return self._found(question, handle, earlier)
 
     def warm(self) -> None:
-        """Let a process load what questions need before anybody asks."""
-        if self._processes is None:
-            self._processes = Processes(1)
-            self._processes.submit(answered, WARMING, "a0", None)
+        """Let a process load what questions need before anybody asks; returns when it has."""
+        if self._processes is not None:
+            return
+        processes = self._processes = Processes(1)
+        # What keeps it from that is told to whoever asks next.
+        with suppress(PlannerError, CancelledError):
+            processes.submit(answered, WARMING, "a0", None).result()
 
     @contextmanager
     def _turn_of(self, question: Question) -> Iterator[None]:

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import deque
-from threading import Condition, Thread
+from threading import Condition, Semaphore, Thread
 from typing import Any
 
 from planner.answers.results import Result
@@ -67,6 +67,7 @@ class Jobs:
         self._warm = warm
         self._open: dict[int, _Entry] = {}
         self._closed = False
+        self._warmed = Semaphore(0)
         self._lanes = {"short": _Lane(), "long": _Lane()}
         self._desks = []
         self._threads = []
@@ -77,6 +78,12 @@ class Jobs:
                 self._desks.append(desk)
                 self._threads.append(thread)
                 thread.start()
+
+    def wait_until_warm(self) -> None:
+        """Returns when every process has what it needs to answer at once; once, before anybody
+        asks."""
+        for _ in self._threads:
+            self._warmed.acquire()
 
     def ask(self, kind: str, question: Question) -> Job:
         """A new job. BusyError: too many wait already."""
@@ -146,6 +153,7 @@ class Jobs:
         while not self._closed:
             if self._warm:
                 desk.warm()
+            self._warmed.release()
             entry = self._next(lane, desk)
             if entry is not None:
                 self._answer(entry, desk)

@@ -6,6 +6,7 @@ from threading import Event
 import pytest
 
 import planner as pl
+from planner.doors import desk as module
 from planner.doors.desk import MOST_KEPT, BusyError, Desk, LeftError
 from planner.doors.questions import (
     ExplainQuestion,
@@ -54,6 +55,29 @@ def test_a_question_that_is_late_is_ended_and_the_next_is_answered():
         desk.close()
 
 
+@pytest.mark.slow
+def test_a_warm_desk_answers_for_a_caller_who_numbers_and_keeps():
+    desk = Desk()
+    try:
+        desk.warm()
+        process = desk._processes
+        found = desk.work(PLAN, "a9")
+        assert (found.answer.answer, list(found.results)) == ("a9", ["a9"])
+        assert desk.work(VerifyQuestion(answer="a9"), "a10", found.results["a9"]).answer.confirmed
+        assert desk._processes is process
+    finally:
+        desk.close()
+
+
+def test_what_keeps_a_desk_from_being_warm_is_told_to_whoever_asks(monkeypatch):
+    stub = Stub(lambda: LostError("its process ended with status -9"))
+    monkeypatch.setattr(module, "Processes", lambda count: stub)
+    desk = Desk()
+    desk.warm()
+    with pytest.raises(InputError, match="died, perhaps for want of memory"):
+        desk.work(PLAN, "a1")
+
+
 def test_beyond_a_number_of_questions_the_next_is_refused():
     desk = Desk(most_waiting=1)
     desk._room.acquire()
@@ -71,7 +95,7 @@ class Stub:
     def submit(self, work, question, handle, earlier):
         return self
 
-    def result(self, timeout):
+    def result(self, timeout=None):
         found = self.answers()
         if isinstance(found, Exception):
             raise found

@@ -126,12 +126,12 @@ def test_each_refusal_has_its_number(error, code, begins):
 
 
 def test_desks_are_warm_before_anybody_asks(started):
-    warmed = Event()
+    warmed = []
 
     class Warmed(Here):
         def warm(self):
-            warmed.set()
+            warmed.append(self)
 
-    started(Warmed)
-    warmed.wait()
-    assert warmed.is_set()
+    jobs = started(Warmed, workers=3)
+    jobs.wait_until_warm()
+    assert len(set(map(id, warmed))) == 4

@@ -5,7 +5,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from planner.doors.questions import QUESTIONS, CompareQuestion, PlanQuestion, SizeQuestion
+from planner.doors.questions import PICTURED, QUESTIONS, CompareQuestion, PlanQuestion, SizeQuestion
 from planner.errors import InputError
 
 PLAN = {"model": "llama-3.1-70b", "machine": "hgx-h100"}
@@ -21,9 +21,9 @@ def leaves(schema: Any) -> list[dict[str, Any]]:
     return [*inside, schema] if isinstance(schema.get("type"), str) else inside
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("name", QUESTIONS | PICTURED)
 def test_all_that_is_asked_is_bounded_and_described(name):
-    schema = QUESTIONS[name].json_schema()
+    schema = (QUESTIONS | PICTURED)[name].json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     assert schema["type"] == "object"
     assert schema["additionalProperties"] is False

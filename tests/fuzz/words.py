@@ -25,7 +25,9 @@ import planner as pl
 from planner import cli
 from planner.cli import machine as machine_commands
 from planner.cli import running as running_commands
+from planner.cli import serving as serving_commands
 from planner.cli import surveys
+from planner.doors.web import running as web_running
 from planner.errors import InputError
 from planner.readers.machines.processors import read_processor
 from tests.fuzz import nouns
@@ -58,6 +60,7 @@ GOOD: tuple[tuple[str, ...], ...] = (
     ("verify", "certificate.json"),
     ("run", "model.json", "--prompt", "8", "--output", "2"),
     ("models",),
+    ("serve", "--port", "0", "--host", "127.0.0.1", "--token", "a-token-of-some-length"),
     ("topologies", "--format", "json"),
     ("clusters",),
     ("validate", "rows.csv"),
@@ -330,9 +333,15 @@ def _left_out() -> Iterator[None]:
             (machine_commands, "measured_here", _not_measured),
             (machine_commands, "machine_here", lambda: read_processor(LSCPU, Path(os.curdir))),
             (running_commands, "_here", _not_measured),
+            (serving_commands, "serve_mcp", _not_served),
+            (web_running, "serve_http", _not_served),
         ):
             stack.enter_context(mock.patch.object(module, name, stand_in))
         yield
+
+
+def _not_served(*given: Any, **options: Any) -> Any:
+    raise InputError("nothing is served while command lines are tried; ask for it alone")
 
 
 def _not_measured(*given: Any) -> Any:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from planner.doors.jobs import SHORT, Jobs, UnknownJobError, refusal_of
 from planner.doors.keeping import Job
 from planner.doors.web.gate import MOST_BYTES, Gate
-from planner.doors.web.openapi import ASKED, docs_html, openapi
+from planner.doors.web.openapi import ASKED, docs_html, document
 from planner.doors.web.pages import (
     docs_page,
     first_of,
@@ -123,11 +123,11 @@ class Door:
         """What may be asked."""
         from starlette.responses import JSONResponse
 
-        return JSONResponse(openapi())
+        return JSONResponse(document())
 
     async def docs(self, request: "Request") -> "Response":
         """The same for people."""
-        return _html(docs_page(docs_html(openapi())))
+        return _html(docs_page(docs_html(document())))
 
     async def static(self, request: "Request") -> "Response":
         """Styles and script of the page."""

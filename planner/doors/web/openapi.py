@@ -44,7 +44,7 @@ class Fault(Record):
     """One sentence."""
 
 
-def openapi() -> dict[str, Any]:
+def document() -> dict[str, Any]:
     """The document."""
     models = {*ASKED.values(), *ANSWERED.values(), Job, Fault}
     ordered = sorted(models, key=lambda one: one.__name__)
@@ -136,14 +136,14 @@ def _reference(record: type[Record]) -> dict[str, str]:
 # ── For people ───────────────────────────────────────────────────────────────────────────────────
 
 
-def docs_html(document: dict[str, Any]) -> str:
+def docs_html(described: dict[str, Any]) -> str:
     """The document as the body of a page."""
-    parts = [f"<p>{_words(document['info']['description'])}</p>"]
-    for path, methods in document["paths"].items():
+    parts = [f"<p>{_words(described['info']['description'])}</p>"]
+    for path, methods in described["paths"].items():
         for method, asked in methods.items():
             parts += _operation(method.upper(), path, asked)
     parts.append("<h2>Records</h2>")
-    for name, schema in document["components"]["schemas"].items():
+    for name, schema in described["components"]["schemas"].items():
         parts += _record(name, schema)
     return "\n".join(parts)
 

@@ -87,6 +87,7 @@ def serve_http(
                 ws="none",
                 timeout_graceful_shutdown=2,
             )
+            jobs.wait_until_warm()
             say(address_of(host, listening.getsockname()[1], token))
             uvicorn.Server(config).run([listening])
         finally:

@@ -6,21 +6,21 @@ import jsonschema
 
 from planner.doors.answers import ANSWERS, PICTURED_ANSWERS
 from planner.doors.questions import PICTURED, QUESTIONS
-from planner.doors.web.openapi import docs_html, openapi
+from planner.doors.web.openapi import docs_html, document
 
 
 def test_every_question_has_a_path_and_every_reference_a_record():
-    document = openapi()
-    assert {f"/api/{kind}" for kind in QUESTIONS | PICTURED} <= set(document["paths"])
-    schemas = document["components"]["schemas"]
-    text = json.dumps(document)
+    described = document()
+    assert {f"/api/{kind}" for kind in QUESTIONS | PICTURED} <= set(described["paths"])
+    schemas = described["components"]["schemas"]
+    text = json.dumps(described)
     for piece in text.split('"$ref": "#/components/schemas/')[1:]:
         assert piece.partition('"')[0] in schemas
     assert {one.__name__ for one in (ANSWERS | PICTURED_ANSWERS).values()} <= set(schemas)
 
 
 def test_an_answer_is_held_by_its_schema():
-    schemas = openapi()["components"]["schemas"]
+    schemas = document()["components"]["schemas"]
     validator = jsonschema.Draft202012Validator(
         schemas["ScoreQuestion"] | {"components": {"schemas": schemas}}
     )
@@ -30,10 +30,10 @@ def test_an_answer_is_held_by_its_schema():
 
 
 def test_the_page_of_it_needs_no_network_and_leads_to_each_record():
-    document = openapi()
-    page = docs_html(document)
+    described = document()
+    page = docs_html(described)
     assert "http://" not in page
     assert "https://" not in page
-    for name in document["components"]["schemas"]:
+    for name in described["components"]["schemas"]:
         assert f"id='{name}'" in page
     assert "<a href='#PlanQuestion'>" in page
