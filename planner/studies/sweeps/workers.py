@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -125,7 +126,8 @@ class Processes(Executor):
         return process
 
     def _ended(self, process: subprocess.Popen[bytes]) -> int:
-        with process:
+        # What a dead process was still to be told cannot be flushed.
+        with suppress(BrokenPipeError), process:
             pass
         self._alive.discard(process)
         return process.returncode

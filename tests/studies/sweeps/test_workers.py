@@ -57,6 +57,19 @@ def test_a_process_that_dies_loses_only_its_own_work(two):
     assert [future.result() for future in well] == list(range(8))
 
 
+def test_a_process_that_died_between_two_calls_loses_the_second():
+    with Processes(1) as processes:
+        number = processes.submit(os.getpid).result()
+        ended = os.pidfd_open(number)
+        os.kill(number, 9)
+        select.select([ended], [], [])
+        os.close(ended)
+        # What it was to be told stays in a buffer that can no more be flushed.
+        with pytest.raises(LostError, match="status -9"):
+            processes.submit(abs, -1).result()
+        assert processes.submit(abs, -1).result() == 1
+
+
 def test_cancelling_ends_at_once():
     processes = Processes(1)
     asleep, waiting = processes.submit(time.sleep, 600), processes.submit(abs, 1)
