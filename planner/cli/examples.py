@@ -93,6 +93,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "planner machine measure --format json",
     ),
     "mcp": ("planner mcp", "planner mcp < requests.jsonl"),
+    "serve": ("planner serve", "planner serve --host 0.0.0.0 --port 8080 --keep answers.sqlite"),
     "machine detect": (
         "planner machine detect --from topo.txt --chip h100-sxm --out my.toml",
         "planner machine detect --format json",

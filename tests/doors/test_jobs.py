@@ -39,6 +39,7 @@ def ended(jobs, name):
     return job
 
 
+@pytest.mark.slow
 def test_fifty_questions_at_once_neither_mix_nor_starve(started):
     jobs = started(Echo)
 
