@@ -168,7 +168,7 @@ class Door:
             return told
         question = ASKED["report"].from_fields({"answer": job.id})
         report = await self._looked_at(self._jobs.ask("report", question), PLAIN_WAIT_S)
-        return told + report_html(job.id, (report.answer or {}).get("html", ""))
+        return told if report.answer is None else report_html(job.id, report.answer["html"])
 
     async def _looked_at(self, job: Job, wait_s: float) -> Job:
         """The job when it has ended, or after so long."""

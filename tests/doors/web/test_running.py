@@ -168,6 +168,10 @@ def test_from_an_empty_page_to_an_exported_command(tmp_path, browser):
         page.waited_for("#outcome", "it is proved that no plan")
         page.waited_for("#outcome", "qwen3-0.6b on 1 chips of hgx-h100")
         assert "model=qwen3-0.6b" in browser.current_url
+        browser.back()
+        page.waited_for("#outcome .refusal", "nearest names are qwen3-0.6b")
+        browser.forward()
+        page.waited_for("#outcome", "it is proved that no plan")
         page.press("[data-ask=explain]")
         page.waited_for("#detail", "What binds")
         page.press("[data-ask=pareto]")
