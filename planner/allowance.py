@@ -107,6 +107,18 @@ def until(deadline: float) -> Iterator[None]:
 
 
 @contextmanager
+def in_part(most_s: float, share: float) -> Iterator[bool]:
+    """Within it the time is over after a share of what is left, so many seconds at most; what is
+    yielded says whether there is any limit."""
+    left = left_s()
+    if left is None:
+        yield False
+        return
+    with until(time.monotonic() + min(most_s, share * left)):
+        yield True
+
+
+@contextmanager
 def beyond() -> Iterator[None]:
     """Within it there is a little time again, after it ran out, to round an answer off."""
     outer = _current.get()

@@ -23,7 +23,7 @@ from planner.machines.cluster import PooledPlan, PooledStage
 from planner.machines.engine import Space
 from planner.plan import Plan, Stage, Way
 from planner.planning.best import Best
-from planner.planning.first_plans import first_plan
+from planner.planning.first_plans import first_plan, soon
 from planner.planning.polishing import polished
 from planner.planning.promise_search import PromiseSearch
 from planner.planning.range_search import RangeSearch, ReplicaSearch
@@ -31,6 +31,7 @@ from planner.planning.rate_search import RateSearch
 from planner.planning.search import CLOSE, NARROW, ClusterSearch, Course, Engine, Progress, Search
 from planner.pricing.loads import PERCENTILES
 from planner.scoring.score import Score
+from planner.solver.chain import thresholds
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
@@ -150,10 +151,12 @@ class EngineSearch(Course[Plan]):
         is_last = not self.open or self.open[0][0] >= enough
         return "beam" if self.left < enough and is_last else "time"
 
-    def _round_off(self) -> None:
-        """Where nothing was found in time, a plan is: any."""
-        if self.best.plan is None and not self.spread:
-            self.best = first_plan(self.candidates)
+    def _soon(self) -> Best[Plan]:
+        # Of plans that use some ways alone none is known at once.
+        return soon(self.candidates) if self.ways is None else Best()
+
+    def _at_last(self) -> Best[Plan]:
+        return first_plan(self.candidates) if self.ways is None else Best()
 
     def _run(self) -> None:
         engine = self.candidates.topology.software.engine
@@ -481,11 +484,13 @@ class FreeSearch(Search):
         now = time.monotonic()
         return math.inf if self.left_s is None else now + share * self.left_s
 
-    def _round_off(self) -> None:
-        """Where nothing was found in time, a plan is: any."""
-        if self.best.plan is None and self.bound < math.inf:
-            self.best = first_plan(self.candidates)
-        super()._round_off()
+    def _soon(self) -> Best[Plan]:
+        # Where rules are known the best plan of an engine is looked for first, and one at once.
+        is_known = self.candidates.topology.software.engine.is_known
+        return Best() if is_known else soon(self.candidates)
+
+    def _at_last(self) -> Best[Plan]:
+        return first_plan(self.candidates)
 
     def _start(self) -> None:
         left_s = None if self.left_s is None else NARROW_SHARE * self.left_s
@@ -568,13 +573,35 @@ class EngineClusterSearch(ClusterSearch):
 
     def _run(self) -> None:
         candidates = self.candidates
+        if self.left_s is not None:
+            self._start_soon()
+            self.floor = self.loose_bound()
         if candidates.question.space == "any":
             self._start()
-        for head, pool in enumerate(candidates.cluster.pools):
-            known = candidates.each[head].of_engine and pool.free_chips
-            if known and candidates.cluster.twin_before[head] is None:
+        for head in self._heads():
+            if candidates.each[head].of_engine:
                 self._look_at(head)
         super()._run()
+
+    def _heads(self) -> Iterator[int]:
+        """A pool of each kind: on others of it plans are the same, wherever these stand."""
+        for head in dict.fromkeys(self.candidates.cluster.kinds):
+            if self.candidates.cluster.pools[head].free_chips:
+                yield head
+
+    def _start_soon(self) -> None:
+        """Any plan on one pool alone."""
+        for head in self._heads():
+            self._offer_alone(head, first_plan(self._alone(head)).plan)
+
+    def loose_bound(self) -> float:
+        """What no plan is below, soon told however many pools there are."""
+        least = math.inf
+        for box in self.candidates.loose_boxes():
+            problem = self.candidates.to_loose_problem(box)
+            if problem is not None:
+                least = min(least, thresholds.root_bound(problem))
+        return least
 
     def _start(self) -> None:
         """The best plan that an engine can be started with, where rules are known."""
@@ -592,25 +619,27 @@ class EngineClusterSearch(ClusterSearch):
         self.interrupted |= narrow.interrupted
         allowance.look()
 
+    def _alone(self, head: int) -> Candidates:
+        """The plans on one pool alone."""
+        each, pool = self.candidates.each[head], self.candidates.cluster.pools[head]
+        excluded = tuple(sorted(set(pool.exclude)))
+        return Candidates(each.graph, each.topology, each.workload, each.question, exclude=excluded)
+
+    def _offer_alone(self, head: int, plan: Plan | None) -> None:
+        """A plan on one pool alone, where it is better than the best so far."""
+        if plan is None:
+            return
+        on_pool = pooled(plan, self.candidates.cluster.pools[head].name)
+        value = self.candidates.allowed_value(on_pool)
+        if value < self.best.value:
+            self.best = Best(on_pool, value)
+
     def _look_at(self, head: int) -> None:
         """The best plan on one pool alone."""
-        candidates = self.candidates
-        pool = candidates.cluster.pools[head]
-        each = candidates.each[head]
-        alone = Candidates(
-            each.graph,
-            each.topology,
-            each.workload,
-            each.question,
-            exclude=tuple(sorted(set(pool.exclude))),
-        )
-        search = EngineSearch(alone, time_limit_s=self.left_s, nice=False)
+        candidates, each = self.candidates, self.candidates.each[head]
+        search = EngineSearch(self._alone(head), time_limit_s=self.left_s, nice=False)
         search.run()
-        if search.best.plan is not None:
-            plan = pooled(search.best.plan, pool.name)
-            value = candidates.allowed_value(plan)
-            if value < self.best.value:
-                self.best = Best(plan, value)
+        self._offer_alone(head, search.best.plan)
         if len(candidates.like(head)) == 1 and not candidates.anywhere:
             candidates.settled.add(head)
             if search.bound < search.goal:

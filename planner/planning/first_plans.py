@@ -9,10 +9,13 @@ import itertools
 import math
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
 
 from planner import allowance
 from planner.errors import InputError, TimeUpError
-from planner.plan import Plan
+from planner.plan import ChipRange, Plan
 from planner.planning.best import Best
 from planner.pricing.engines import deepest, engine_faults, in_flight
 from planner.pricing.price_list import Split
@@ -24,43 +27,77 @@ MOST_TRIED = 24
 SPARE = 1.15
 """Memory for weights, caches and buffers, over that for weights alone, that a plan is thought to
 need."""
+NARROWER = 0.8
+"""Of the width of a split: others between it and that much of it are too like it to be tried."""
+SOON_S, SOON_SHARE = 0.3, 0.15
+"""What a first plan may take of the time there is: seconds, and a share."""
 
 
 def first_plan(candidates: Candidates) -> Best[Plan]:
     """The best of a few uniform plans, none where none of them keeps all limits; within the little
     time that there is beyond a limit."""
     best: Best[Plan] = Best()
-    if candidates.opens_rate or candidates.exclude or candidates.graph.is_diffusion:
-        return best
-    with allowance.beyond(), suppress(TimeUpError):
-        for plan in itertools.islice(_plans(candidates), MOST_TRIED):
-            value = candidates.allowed_value(plan)
-            if value < best.value:
-                best = Best(plan, value)
+    with allowance.beyond():
+        _try(candidates, best)
     return best
 
 
+def soon(candidates: Candidates) -> Best[Plan]:
+    """The same in a part of the time that is left; none where there is no limit to it, since a
+    search will end with a better one."""
+    best: Best[Plan] = Best()
+    with allowance.in_part(SOON_S, SOON_SHARE) as is_limited:
+        if is_limited:
+            _try(candidates, best)
+    return best
+
+
+def _try(candidates: Candidates, best: Best[Plan]) -> None:
+    """Let the best of the first few plans be known, as far as time goes."""
+    if candidates.opens_rate or candidates.graph.is_diffusion:
+        return
+    with suppress(TimeUpError):
+        for plan in itertools.islice(_plans(candidates), MOST_TRIED):
+            value = candidates.allowed_value(plan)
+            if value < best.value:
+                best.plan, best.value = plan, value
+
+
 def _plans(candidates: Candidates) -> Iterator[Plan]:
-    """Uniform plans, the likeliest to fit first: the fewest stages that have room for the weights,
-    on as many chips as share a fabric; then fewer tensor ranks in more stages; then more stages."""
+    """Of the likely splits."""
+    for split, stages in likely(candidates):
+        yield from _with_replicas(candidates, split, stages)
+
+
+def likely(candidates: Candidates) -> Iterator[tuple[Split, int]]:
+    """Splits and stages, the likeliest to fit first: the fewest stages that have room for the
+    weights, on as many chips as share a fabric; then fewer chips in more stages; then more
+    stages."""
+    splits = list(_splits(candidates))
     for deeper in (1, 2, 4):
-        for split in _splits(candidates):
+        for split in splits:
             stages = deeper * _stages(candidates, split)
             if split.chips * stages > candidates.topology.chips:
                 continue
-            if stages > deepest(candidates.graph, candidates.topology.software):
-                continue
-            yield from _with_replicas(candidates, split, stages)
+            if stages <= deepest(candidates.graph, candidates.topology.software):
+                yield split, stages
 
 
 def _splits(candidates: Candidates) -> Iterator[Split]:
-    """Those of the candidates, the widest first that stay on one fabric."""
+    """Those of the candidates that are not much alike, the widest first that stay on one fabric."""
     levels = candidates.topology.levels
     inside = levels[0].span_chips if levels else 1
-    yield from sorted(
+    ranked = sorted(
         candidates.splits,
         key=lambda split: (split.chips > inside, -split.chips, split.expert > split.tensor),
     )
+    widest = math.inf
+    for split in ranked:
+        # Beyond the fabric widths begin anew.
+        is_narrower = split.chips <= NARROWER * widest or split.chips > widest
+        if is_narrower or split.chips == widest:
+            widest = split.chips
+            yield split
 
 
 def _stages(candidates: Candidates, split: Split) -> int:
@@ -91,9 +128,37 @@ def _with_replicas(candidates: Candidates, split: Split, stages: int) -> Iterato
                 micro_batches=turns or 1,
                 offloaded_layers=0,
             )
-            if candidates.of_engine and any(engine_faults(plan, candidates.graph, software)):
-                continue
-            is_open = batch is None and workload.requests_per_s is None
-            if is_open and workload.phase != "prefill":
-                plan = plan.replace(batch_size=replicas)
-            yield plan.replace(space="engine" if candidates.of_engine else "any")
+            plan = _around(plan, candidates) if candidates.exclude else plan
+            if plan is not None:
+                yield from _as_asked(plan, candidates)
+
+
+def _as_asked(plan: Plan, candidates: Candidates) -> Iterator[Plan]:
+    """A plan with the batch and of the space that are asked for, where it is one of that space."""
+    workload, software = candidates.workload, candidates.topology.software
+    if candidates.of_engine and any(engine_faults(plan, candidates.graph, software)):
+        return
+    is_open = workload.batch_size is None and workload.requests_per_s is None
+    if is_open and workload.phase != "prefill":
+        plan = plan.replace(batch_size=plan.replicas)
+    yield plan.replace(space="engine" if candidates.of_engine else "any")
+
+
+def _around(plan: Plan, candidates: Candidates) -> Plan | None:
+    """The same on chips that may be used, with as many replicas as there is room for."""
+    packing = replace(candidates.packing, blocked=tuple(sorted(set(candidates.exclude))))
+    replicas: list[list[ChipRange]] = []
+    offset = 0
+    for _ in range(plan.replicas):
+        groups = []
+        for stage in plan.stages:
+            first = int(packing.start(np.array(offset), stage.group_chips))
+            offset = first + stage.group_chips
+            groups.append(ChipRange(first=first, count=stage.group_chips))
+        if offset > packing.slots:
+            break
+        replicas.append(groups)
+    if not replicas:
+        return None
+    pairs = zip(plan.stages, zip(*replicas, strict=True), strict=True)
+    return plan.replace(stages=tuple(stage.replace(groups=groups) for stage, groups in pairs))

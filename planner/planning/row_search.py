@@ -21,7 +21,7 @@ from planner import allowance
 from planner.answers.proof import AS_GOOD, StoppedBy
 from planner.plan import Plan
 from planner.planning.best import Best
-from planner.planning.first_plans import first_plan
+from planner.planning.first_plans import first_plan, soon
 from planner.planning.search import Course, Progress
 from planner.solver.rows.choice import Choice, ChoiceModel
 from planner.solver.rows.choice import Rows as Stated
@@ -280,12 +280,17 @@ class RowSearch(Course[Plan]):
         is_proved = self.hunt is not None and self.bound >= self.hunt.goal * (1 - MILLIONTH)
         return "proof" if is_proved else "time"
 
-    def _round_off(self) -> None:
-        """The best that was found counts; where nothing was in time, any plan."""
+    def _soon(self) -> Best[Plan]:
+        return soon(self.candidates)
+
+    def _at_last(self) -> Best[Plan]:
+        return first_plan(self.candidates)
+
+    def _fall_back(self) -> None:
+        # What was found in a step that was cut off counts too.
         if self.hunt is not None and self.best.plan is None:
             self.best = self.hunt.best
-        if self.best.plan is None and self.bound < math.inf:
-            self.best = first_plan(self.candidates)
+        super()._fall_back()
 
     def _run(self) -> None:
         blocks = []

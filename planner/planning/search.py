@@ -242,6 +242,9 @@ class Course(Generic[N]):
         self.started = time.monotonic()
         self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
         self.best: Best[N] = Best()
+        self.spare: Best[N] = Best()
+        """A plan that was found at once, for a search that is cut off before it has a better
+        one."""
         self.done = 0
         self.interrupted = False
 
@@ -269,6 +272,7 @@ class Course(Generic[N]):
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
         try:
             with allowance.until(self.deadline):
+                self.spare = self._soon()
                 self._run()
         except KeyboardInterrupt:
             self.interrupted = True
@@ -276,10 +280,35 @@ class Course(Generic[N]):
         except TimeUpError as up:
             self.interrupted |= up.interrupted
             self.deadline = min(self.deadline, time.monotonic())
+        # Of plans that are as good a search that came to its end has the one that is wanted.
+        if self.stopped_by != "proof":
+            self._fall_back()
         self._round_off()
+
+    def _soon(self) -> Best[N]:
+        """Any plan, where time is short."""
+        return Best()
+
+    def _at_last(self) -> Best[N]:
+        """Any plan, after time ran out."""
+        return Best()
 
     def _run(self) -> None:
         raise NotImplementedError
+
+    @property
+    def stopped_by(self) -> StoppedBy:
+        """What ended the search."""
+        raise NotImplementedError
+
+    def _fall_back(self) -> None:
+        """Take the plan that was found at once where there is none that is better, or any."""
+        if self.spare.value < self.goal:
+            self.best = self.spare
+        if self.best.plan is None:
+            last = self._at_last()
+            if last.value < self.goal:
+                self.best = last
 
     def _round_off(self) -> None:
         """What is still done of a search that was cut off."""
@@ -337,13 +366,16 @@ class BoxSearch(Course[N], Generic[B, P, R, N]):
         takes a while."""
         self.spread = False
         """Whether all plans are in `open`."""
+        self.floor = 0.0
+        """Proved of all plans before they were put in boxes."""
 
     @property
     def bound(self) -> float:
         """Proved: no plan has a lower canonical value."""
+        least = min(self.goal, self.floor)
         if not self.spread:
-            return 0.0
-        return min([self.goal, *self.left, *(bound for bound, _, _ in self.open)])
+            return least
+        return max(least, min([self.goal, *self.left, *(bound for bound, _, _ in self.open)]))
 
     @property
     def stopped_by(self) -> StoppedBy:
@@ -372,10 +404,18 @@ class BoxSearch(Course[N], Generic[B, P, R, N]):
             ]
 
     def _run(self) -> None:
+        self._spread_out()
+        self._work_off()
+
+    def _spread_out(self) -> None:
+        """Put all plans in boxes."""
         for number, box in enumerate(self.candidates.boxes()):
             allowance.look()
             heapq.heappush(self.open, (0.0, number, box))
         self.spread = True
+
+    def _work_off(self) -> None:
+        """Box by box, the most promising first."""
         number = len(self.open)
         while self.open and time.monotonic() < self.deadline:
             bound, _, box = self.open[0]

@@ -7,6 +7,8 @@ from functools import cached_property
 
 from planner.answers.proof import StoppedBy
 from planner.plan import Plan
+from planner.planning.best import Best
+from planner.planning.first_plans import first_plan, soon
 from planner.planning.search import CLOSE, Course, Progress
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace
@@ -50,6 +52,12 @@ class StreamSearch(Course[Plan]):
     def streams(self) -> Streams:
         """Likewise."""
         return Streams(self.space)
+
+    def _soon(self) -> Best[Plan]:
+        return soon(self.candidates)
+
+    def _at_last(self) -> Best[Plan]:
+        return first_plan(self.candidates)
 
     @property
     def stopped_by(self) -> StoppedBy:

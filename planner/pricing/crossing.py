@@ -18,7 +18,7 @@ def crossing_s(
 
     `message_bytes` counts all that crosses at once: every rank and every replica of a stage.
     """
-    ways = cluster.ways[sender][receiver]
+    ways = cluster.ways(sender, receiver)
     if not ways:
         names = " to ".join(repr(cluster.pools[number].name) for number in (sender, receiver))
         raise InputError(

@@ -74,8 +74,8 @@ def _reason(result: ClusterResult, pool: Pool, used: list[str]) -> str:
 
 
 def _is_joined(cluster: Cluster, pool: Pool, used: list[str]) -> bool:
-    ways = cluster.ways[cluster.number(pool.name)]
-    return any(ways[cluster.number(name)] for name in used)
+    number = cluster.number(pool.name)
+    return any(cluster.ways(number, cluster.number(name)) for name in used)
 
 
 def left_out_deployments(found: Fleet) -> list[str]:

@@ -217,7 +217,7 @@ def _structure(plan: PooledPlan, graph: ModelGraph, cluster: Cluster) -> Iterato
             yield violation.replace(message=f"pool {pool.name}: {violation.message}")
     numbers = pools_of(plan, cluster)
     for one, other in itertools.pairwise(numbers):
-        if one != other and not cluster.ways[one][other]:
+        if one != other and not cluster.ways(one, other):
             sender, receiver = cluster.pools[one].name, cluster.pools[other].name
             yield Violation(
                 rule="links", message=f"no path of links goes from {sender!r} to {receiver!r}"

@@ -8,7 +8,7 @@ every pool that is used holds a part of each.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from planner.answers.question import HELD, PER_TOKEN, PRICED, TOTALS, Question
 from planner.cost.energy import SECONDS_PER_HOUR, Draw
 from planner.errors import InfeasibleError, InputError, listed
 from planner.machines.accounts import unlike_prices
-from planner.machines.cluster import Cluster, PooledPlan, PooledStage
+from planner.machines.cluster import Cluster, Pool, PooledPlan, PooledStage, Way
 from planner.machines.engine import Space
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
@@ -146,14 +146,17 @@ class ClusterCandidates:
         self.graph, self.cluster, self.workload, self.question = graph, cluster, workload, question
         self._check_known()
         own = replace(question, power_scope=common_scope(cluster, question.power_scope))
-        self.each = [Candidates(graph, pool.topology, workload, own) for pool in cluster.pools]
+        kinds = {
+            number: Candidates(graph, cluster.pools[number].topology, workload, own)
+            for number in dict.fromkeys(cluster.kinds)
+        }
+        self.each = [kinds[number] for number in cluster.kinds]
+        """Of pools of one kind the same."""
         self.pools = [candidates.served for candidates in self.each]
         """What each pool makes of the workload."""
-        self.packings: list[Packing] = [
-            replace(packing_of(pool.topology), blocked=tuple(sorted(set(pool.exclude))))
-            for pool in cluster.pools
-        ]
-        self.usable_bytes = max(candidates.prices.usable_bytes for candidates in self.each)
+        packings = {number: _packing_of(cluster.pools[number]) for number in kinds}
+        self.packings: list[Packing] = [packings[number] for number in cluster.kinds]
+        self.usable_bytes = max(candidates.prices.usable_bytes for candidates in kinds.values())
         self._each_of: dict[Split, list[Candidates]] = {}
         self.settled: set[int] = set()
         """Pools on whose plans all is known from elsewhere, and that are not joined to others."""
@@ -264,12 +267,16 @@ class ClusterCandidates:
         if not self.each[head].of_engine:
             return list(range(len(self.each)))
         software = self.each[head].topology.software
-        return [
+        like = {
             number
-            for number, candidates in enumerate(self.each)
-            if (candidates.topology.software.name, candidates.topology.software.engine)
+            for number in set(self.cluster.kinds)
+            if (
+                self.each[number].topology.software.name,
+                self.each[number].topology.software.engine,
+            )
             == (software.name, software.engine)
-        ]
+        }
+        return [number for number, kind in enumerate(self.cluster.kinds) if kind in like]
 
     def each_of(self, box: ClusterBox) -> list[Candidates]:
         """Each pool's plans, under the split of a box where it has one."""
@@ -277,7 +284,9 @@ class ClusterCandidates:
         if split is None:
             return self.each
         if split not in self._each_of:
-            self._each_of[split] = [candidates.under(split) for candidates in self.each]
+            kinds = self.cluster.kinds
+            under = {number: self.each[number].under(split) for number in dict.fromkeys(kinds)}
+            self._each_of[split] = [under[number] for number in kinds]
         return self._each_of[split]
 
     def _open_replicas(self, head: int) -> list[int]:
@@ -287,19 +296,41 @@ class ClusterCandidates:
         counted = any(name in (*HELD, *PER_TOKEN) for name, _ in self.question.limits)
         if counted or any(pool.exclude for pool in self.cluster.pools):
             return list(range(most, 0, -1))
-        found = {replicas for candidates in self.each for replicas in candidates.open_replicas()}
+        kinds = [self.each[number] for number in dict.fromkeys(self.cluster.kinds)]
+        found = {replicas for candidates in kinds for replicas in candidates.open_replicas()}
         return sorted((replicas for replicas in found if replicas <= most), reverse=True)
 
     def to_problem(self, box: ClusterBox) -> PlacedProblem | None:
         """The solver's arrays for a box; None where there is no room for its replicas."""
         return _Lowering(self, box).problem()
 
-    def stands(self, box: ClusterBox) -> list[Stand]:
-        """The ways of using each pool that has room for the replicas."""
+    def loose_boxes(self) -> Iterator[ClusterBox]:
+        """All plans, in a few boxes: a pool of each kind stands for all of its kind."""
+        for head in dict.fromkeys(self.cluster.kinds):
+            candidates = self.each[head]
+            if not self.cluster.pools[head].free_chips:
+                continue
+            if self.workload.batch_size is None and not candidates.one_will_do:
+                found = (candidates.open_box(replicas) for replicas in self._open_replicas(head))
+            else:
+                found = candidates.boxes()
+            for box in found:
+                yield ClusterBox(box, head)
+
+    def to_loose_problem(self, box: ClusterBox) -> ChainProblem | None:
+        """A relaxation of a box, which is small however many pools there are: those of a kind are
+        one, and no link takes any time; None where there is no room for its replicas."""
+        pools = list(dict.fromkeys(self.cluster.kinds))
+        return _Lowering(self, box, pools).loose_problem()
+
+    def stands(self, box: ClusterBox, pools: Collection[int] | None = None) -> list[Stand]:
+        """The ways of using each pool that has room for the replicas, or some of the pools."""
         drawn = "energy_per_token_j" in self.question.fields
         found: list[Stand] = []
         each = self.each_of(box)
         for number in self.like(box.head):
+            if pools is not None and number not in pools:
+                continue
             candidates = each[number]
             if not candidates.splits:
                 continue
@@ -384,6 +415,10 @@ class ClusterCandidates:
         return self.each[0].field_value(name, canonical)
 
 
+def _packing_of(pool: Pool) -> Packing:
+    return replace(packing_of(pool.topology), blocked=tuple(sorted(set(pool.exclude))))
+
+
 def _unpriced(cluster: Cluster) -> list[str]:
     """Pools whose price is not known."""
     return [pool.name for pool in cluster.pools if pool.topology.price.usd_per_chip_hour is None]
@@ -434,17 +469,23 @@ def option_numbers(each: list[Candidates], stands: list[Stand]) -> list[tuple[in
 class _Lowering:
     """Makes the arrays of one box."""
 
-    def __init__(self, candidates: ClusterCandidates, box: ClusterBox) -> None:
+    def __init__(
+        self,
+        candidates: ClusterCandidates,
+        box: ClusterBox,
+        pools: Collection[int] | None = None,
+    ) -> None:
+        """`pools`: only plans on these."""
         self.candidates = candidates
         self.box = box
         self.each = candidates.each_of(box)
         """What each pool can do, under the split of the box where it has one."""
         self.head = self.each[box.head]
         self.ends = tuple(self.head.schedule(box.box, end) for end in (0, 1))
-        self.stands = candidates.stands(box)
+        self.stands = candidates.stands(box, pools)
         self.numbers = option_numbers(self.each, self.stands)
         self.splits = [self._split(option) for option in range(len(self.numbers))]
-        self.links: dict[tuple[int, ...], Link | None] = {}
+        self.links: dict[tuple[int, int, int | tuple[Way, ...], int], Link] = {}
 
     def problem(self) -> PlacedProblem | None:
         """The arrays; None where there is no room in the pool of the first stage."""
@@ -455,7 +496,7 @@ class _Lowering:
         grounds = tuple(self._ground(stand) for stand in self.stands)
         fields = candidates.question.fields
         return PlacedProblem(
-            chain=self._chain(grounds),
+            chain=self._linked(grounds),
             grounds=grounds,
             ground_of=np.array([ground for ground, _ in self.numbers]),
             link_class=self._link_classes(),
@@ -465,17 +506,32 @@ class _Lowering:
             runs=self.box.stages,
         )
 
-    def _chain(self, grounds: tuple[Ground, ...]) -> ChainProblem:
+    def loose_problem(self) -> ChainProblem | None:
+        """The same without places and links, where each of the pools is as many as there are of its
+        kind."""
+        if not any(stand.pool == self.box.head for stand in self.stands):
+            return None
+        ask_for_problem(len(self.numbers), len(self.candidates.graph.layers), 1)
+        budgets = {
+            stand.pool: stand.arrangement.budget * self.candidates.cluster.kinds.count(stand.pool)
+            for stand in sorted(self.stands, key=lambda one: one.arrangement.budget)
+        }
+        return self._chain(sum(budgets.values()), [self._free] * len(self.numbers))
+
+    def _linked(self, grounds: tuple[Ground, ...]) -> ChainProblem:
         """The problem without places: every chip of every pool in one row, and behind each option
         the cheapest of the links that may follow it, so that its solutions bound all others."""
-        candidates, question = self.candidates, self.candidates.question
-        options = self._options()
-        least = [self._least(option) for option in range(len(options.prefix))]
+        least = [self._least(option) for option in range(len(self.numbers))]
         # Stands of one pool take the same chips: of an owner the roomiest ground counts.
         slots: dict[int, int] = {}
         for ground in grounds:
             slots[ground.owner] = max(slots.get(ground.owner, 0), ground.budget)
-        budget = sum(slots.values())
+        return self._chain(sum(slots.values()), least)
+
+    def _chain(self, budget: int, least: list[Link]) -> ChainProblem:
+        """All chips in one row, and behind each option a link."""
+        candidates, question = self.candidates, self.candidates.question
+        options = self._options()
         packing = Packing(budget, (budget,))
         widths = np.array([split.chips for split in self.splits])
         return ChainProblem(
@@ -588,17 +644,19 @@ class _Lowering:
     ) -> Link | None:
         """A link inside a pool, or (`other` not below 0) to another; None where no path leads
         there."""
-        key = (pool, split.attention, other, level, hops)
+        cluster = self.candidates.cluster
+        ways = () if other < 0 else cluster.ways(pool, other)
+        if other >= 0 and not ways:
+            return None
+        # Links of like pools over like paths are one.
+        key = cluster.kinds[pool], split.attention, ways or level, hops
         if key not in self.links:
             each = self.each[pool]
             if other < 0:
                 self.links[key] = _widened(each.hop([split], self.ends, level, hops))
-            elif self.candidates.cluster.ways[pool][other]:
-                self.links[key] = _widened(
-                    each.link([split], self.ends, self._crossing(pool, other))
-                )
             else:
-                self.links[key] = None
+                crossing = self._crossing(pool, other)
+                self.links[key] = _widened(each.link([split], self.ends, crossing))
         return self.links[key]
 
     def _crossing(self, pool: int, other: int) -> Callable[[Floats, Step, Schedule], Floats]:
@@ -622,12 +680,17 @@ class _Lowering:
         ]
         known = [link for link in (*inside, *outside) if link is not None]
         if not known:
-            items = len(self.candidates.graph.layers)
-            return Link(np.zeros((items + 1, CLUSTER_SUMS)), np.zeros((items + 1, PEAKS)))
+            return self._free
         return Link(
             np.minimum.reduce([link.sums for link in known]),
             np.minimum.reduce([link.peaks for link in known]),
         )
+
+    @cached_property
+    def _free(self) -> Link:
+        """A link that takes nothing."""
+        items = len(self.candidates.graph.layers)
+        return Link(np.zeros((items + 1, CLUSTER_SUMS)), np.zeros((items + 1, PEAKS)))
 
     def measure_of(self, name: str) -> Measure:
         """A field of `Score` as a measure, at the end of the box where it is best.

@@ -6,6 +6,7 @@ import pytest
 
 from planner.errors import InputError, UnknownNameError
 from planner.machines.cluster import Cluster, Pool, PoolLink, Way
+from planner.machines.topology import Topology
 from tests.instances import tiny_topology
 
 
@@ -23,15 +24,34 @@ def line(*pools: str, exclude: tuple[int, ...] = ()) -> Cluster:
 
 def test_of_the_paths_between_two_pools_those_stay_that_are_quick_or_wide():
     cluster = line("a", "b", "c")
-    assert cluster.ways[0][2] == (Way(2e-5, 1e9), Way(1e-3, 4e9))
-    assert cluster.ways[0][1] == (Way(1e-5, 1e9),)
-    assert cluster.ways[1][1] == ()
-    assert cluster.ways[2][0] == cluster.ways[0][2]
+    assert cluster.ways(0, 2) == (Way(2e-5, 1e9), Way(1e-3, 4e9))
+    assert cluster.ways(0, 1) == (Way(1e-5, 1e9),)
+    assert cluster.ways(1, 1) == ()
+    assert cluster.ways(2, 0) == cluster.ways(0, 2)
 
 
 def test_pools_are_like_when_chips_and_distances_are():
     assert line("a", "b", "c").twin_before == (None, None, 0)
     assert line("a", "b").twin_before == (None, 0)
+
+
+def test_pools_of_one_kind_have_the_same_chips_of_which_the_same_are_excluded():
+    cluster = line("a", "b", "c", "d")
+    copied = Topology.from_json(cluster.pools[2].topology.to_json())
+    pools = [
+        cluster.pools[0],
+        cluster.pools[1].replace(exclude=(1,)),
+        cluster.pools[2].replace(topology=copied),
+        cluster.pools[3].replace(exclude=(1, 1)),
+    ]
+    assert cluster.replace(pools=pools).kinds == (0, 1, 0, 1)
+
+
+def test_of_thousands_of_pools_only_the_ways_that_are_asked_for_are_found():
+    cluster = line(*(f"p{number}" for number in range(2000)))
+    # 60 links in a row are quicker than the shortcut of 100, and the way round is not wider.
+    (way,) = cluster.ways(0, 60)
+    assert way == (pytest.approx(60e-5), 1e9)
 
 
 def test_a_record_survives_json():

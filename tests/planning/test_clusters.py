@@ -6,9 +6,11 @@ import random
 import pytest
 
 import planner as pl
-from planner.answers.question import FIELDS
+from planner.answers.question import FIELDS, question_of
 from planner.answers.results import ClusterResult
 from planner.machines.cluster import Cluster, Pool, PoolLink
+from planner.planning.engine_search import EngineClusterSearch
+from planner.space.cluster_candidates import ClusterCandidates
 from tests.clock import ticking
 from tests.engine_pools import (
     OnPools,
@@ -69,6 +71,7 @@ def agrees_with_the_oracle(graph, cluster, workload, field, limits) -> bool:
     assert (plan is None) == (result is None)
     if result is None:
         return False
+    claims_no_more(graph, cluster, workload, field, limits, value)
     assert result.status == "optimal"
     assert result.bound == result.objective == getattr(result.score, field)
     assert result.objective == pytest.approx(value, rel=1e-9)
@@ -80,6 +83,16 @@ def agrees_with_the_oracle(graph, cluster, workload, field, limits) -> bool:
         result.score.ttft_s, rel=1e-9
     )
     return True
+
+
+def claims_no_more(graph, cluster, workload, field, limits, value) -> None:
+    """The bound that is soon told of any number of pools is none that the best plan is below."""
+    direction = "maximize" if field in HIGHER_IS_BETTER else "minimize"
+    asked = {"minimize": None, "maximize": None, direction: field}
+    question = question_of(**asked, limits=limits, power_scope=None)
+    candidates = ClusterCandidates(graph, cluster, workload, question)
+    told = EngineClusterSearch(candidates).loose_bound()
+    assert told <= candidates.canonical(field, value) * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("field", mostly_slow(PLANNED, but=("tokens_per_s", "energy_per_token_j")))
@@ -153,7 +166,9 @@ def test_three_macs_hold_together_what_none_of_them_holds_alone():
     assert result.status == "optimal"
     whole = pl.partition_cluster(graph, cluster, work, minimize="tpot_s")
     assert whole.objective < result.objective
-    with pytest.raises(pl.InfeasibleError, match=r"add a pool, or store the weights in fewer bits") as caught:
+    with pytest.raises(
+        pl.InfeasibleError, match="add a pool, or store the weights in fewer bits"
+    ) as caught:
         pl.partition_cluster(
             graph, small.replace(pools=small.pools[1:], links=()), work, minimize="tpot_s"
         )
@@ -187,6 +202,24 @@ def relabelled(cluster: Cluster, order: tuple[int, ...]) -> Cluster:
             for link in cluster.links
         ),
     )
+
+
+def test_of_hundreds_of_pools_there_is_soon_a_plan_and_a_bound():
+    machines = tiny_topology(2), tiny_topology(4)
+    pools = tuple(Pool(name=f"p{n}", topology=machines[n % 2]) for n in range(400))
+    links = tuple(
+        PoolLink(between=(f"p{n}", f"p{n + 1}"), bandwidth_bytes_per_s=1e9, latency_s=1e-5)
+        for n in range(399)
+    )
+    cluster = Cluster(name="row", pools=pools, links=links)
+    work = pl.Workload(batch_size=2, prompt_tokens=64, output_tokens=16)
+    # At most 300 looks at a clock: fewer than there are pools.
+    with ticking(0.01):
+        result = pl.partition_cluster(
+            tiny_graph(4), cluster, work, minimize="tpot_s", time_limit_s=3.0
+        )
+    assert result.status == "feasible"
+    assert 0 < result.bound < result.objective
 
 
 @pytest.mark.slow
