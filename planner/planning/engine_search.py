@@ -60,9 +60,9 @@ GRIDDED = (
 """Fields that a grid of uniform plans prices."""
 MOST_ALIKE = 16
 """Chips up to which plans without rules, but with one split, are searched as an engine's are."""
-NARROW_SHARE, GRID_SHARE = 0.5, 0.3
-"""Of the time that is left, that may go to plans of an engine, and then to a grid of uniform plans,
-before plans of any form are looked at."""
+NARROW_SHARE, ROOT_SHARE, GRID_SHARE = 0.4, 0.7, 0.3
+"""Of the time that is left, that may go to plans of an engine, then to bounds of all boxes, and then
+to a grid of uniform plans, before plans of any form are looked at."""
 SELDOM = 8
 """Of wide boxes every so manieth is worth looking for a plan in."""
 MOST_RIVALS = 40
@@ -470,8 +470,22 @@ class FreeSearch(Search):
     def _run(self) -> None:
         if self.candidates.topology.software.engine.is_known:
             self._start()
+        if self.left_s is not None:
+            self._bound_soon()
         self._start_from(self._uniform())
         super()._run()
+
+    def _bound_soon(self) -> None:
+        """Bounds from relaxations of whole boxes, which are soon told and not far off, where there
+        is time for those of all boxes: a search that is cut off then proves something."""
+        least = math.inf
+        with suppress(TimeUpError), allowance.until(self._share(ROOT_SHARE)):
+            for box in self.candidates.boxes():
+                allowance.look()
+                problem = self.candidates.to_problem(box)
+                if problem is not None:
+                    least = min(least, self.solver.root_bound(problem))
+            self.floor = least
 
     def _uniform(self) -> Best[Plan]:
         """A plan to start from, where a grid of them is priced soon."""
@@ -574,7 +588,6 @@ class EngineClusterSearch(ClusterSearch):
     def _run(self) -> None:
         candidates = self.candidates
         if self.left_s is not None:
-            self._start_soon()
             self.floor = self.loose_bound()
         if candidates.question.space == "any":
             self._start()
@@ -589,10 +602,20 @@ class EngineClusterSearch(ClusterSearch):
             if self.candidates.cluster.pools[head].free_chips:
                 yield head
 
-    def _start_soon(self) -> None:
-        """Any plan on one pool alone."""
+    def _soon(self) -> Best[PooledPlan]:
+        return self._any_alone(soon)
+
+    def _at_last(self) -> Best[PooledPlan]:
+        return self._any_alone(first_plan)
+
+    def _any_alone(self, any_of: Callable[[Candidates], Best[Plan]]) -> Best[PooledPlan]:
+        """The best of the plans that are known at once of one pool alone."""
+        best: Best[PooledPlan] = Best()
         for head in self._heads():
-            self._offer_alone(head, first_plan(self._alone(head)).plan)
+            known = self._as_pooled(head, any_of(self._alone(head)).plan)
+            if known.value < best.value:
+                best = known
+        return best
 
     def loose_bound(self) -> float:
         """What no plan is below, soon told however many pools there are."""
@@ -625,21 +648,21 @@ class EngineClusterSearch(ClusterSearch):
         excluded = tuple(sorted(set(pool.exclude)))
         return Candidates(each.graph, each.topology, each.workload, each.question, exclude=excluded)
 
-    def _offer_alone(self, head: int, plan: Plan | None) -> None:
-        """A plan on one pool alone, where it is better than the best so far."""
+    def _as_pooled(self, head: int, plan: Plan | None) -> Best[PooledPlan]:
+        """A plan on one pool alone, and its worth."""
         if plan is None:
-            return
+            return Best()
         on_pool = pooled(plan, self.candidates.cluster.pools[head].name)
-        value = self.candidates.allowed_value(on_pool)
-        if value < self.best.value:
-            self.best = Best(on_pool, value)
+        return Best(on_pool, self.candidates.allowed_value(on_pool))
 
     def _look_at(self, head: int) -> None:
         """The best plan on one pool alone."""
         candidates, each = self.candidates, self.candidates.each[head]
         search = EngineSearch(self._alone(head), time_limit_s=self.left_s, nice=False)
         search.run()
-        self._offer_alone(head, search.best.plan)
+        known = self._as_pooled(head, search.best.plan)
+        if known.value < self.best.value:
+            self.best = known
         if len(candidates.like(head)) == 1 and not candidates.anywhere:
             candidates.settled.add(head)
             if search.bound < search.goal:

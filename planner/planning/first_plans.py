@@ -128,9 +128,9 @@ def _with_replicas(candidates: Candidates, split: Split, stages: int) -> Iterato
                 micro_batches=turns or 1,
                 offloaded_layers=0,
             )
-            plan = _around(plan, candidates) if candidates.exclude else plan
-            if plan is not None:
-                yield from _as_asked(plan, candidates)
+            placed = _around(plan, candidates) if candidates.exclude else plan
+            if placed is not None:
+                yield from _as_asked(placed, candidates)
 
 
 def _as_asked(plan: Plan, candidates: Candidates) -> Iterator[Plan]:

@@ -11,18 +11,22 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
+from planner import allowance
 from planner.answers.question import PER_TOKEN, TOTALS
-from planner.errors import InfeasibleError, InputError
+from planner.errors import InfeasibleError, InputError, TimeUpError
 from planner.plan import Plan
 from planner.planning.best import Best
+from planner.planning.first_plans import MOST_TRIED, SOON_S, SOON_SHARE, likely
 from planner.planning.search import CLOSE
 from planner.planning.stream_search import StreamSearch
 from planner.pricing.loads import Load
 from planner.space.candidates import Candidates
 from planner.space.engine_space import Found, Span
 from planner.space.forms import Form, forms_of
+from planner.space.layout import even_cut
 from planner.space.streams import TOLD
 
 MOST_CUTS = 40
@@ -69,6 +73,39 @@ class RateSearch(StreamSearch):
         if not self.spread:
             return 0.0
         return min([self.goal, self.opening, self.left, *(one.bound for one in self.open)])
+
+    def _soon(self) -> Best[Plan]:
+        if not self.candidates.opens_rate:
+            return super()._soon()
+        with allowance.in_part(SOON_S, SOON_SHARE) as is_limited:
+            return self._any_plan() if is_limited else Best()
+
+    def _at_last(self) -> Best[Plan]:
+        if not self.candidates.opens_rate:
+            return super()._at_last()
+        with allowance.beyond():
+            return self._any_plan()
+
+    def _any_plan(self) -> Best[Plan]:
+        """The best of a few forms, cut as the engine does; as far as time goes."""
+        kept, self.best = self.best, Best()
+        with suppress(TimeUpError):
+            for served in self._likely():
+                self._offer(served, tuple(even_cut(self.space.graph, served.form.stages)))
+        found, self.best = self.best, kept
+        return found
+
+    def _likely(self) -> Iterator[Served]:
+        """The forms that fit most likely."""
+        inner = len(self.space.graph.inner_positions)
+        for split, stages in itertools.islice(likely(self.candidates), MOST_TRIED):
+            allowance.look()
+            if stages > max(1, inner):
+                continue
+            forms = next(forms_of(self.candidates.under(split)), [])
+            deep = [form for form in forms if form.stages == stages]
+            # Where the engine leaves the micro-batches free, a form is of each number of them.
+            yield from self._served([form for form in deep if form.in_flight in (0, stages)])
 
     def _run(self) -> None:
         for forms in forms_of(self.candidates):

@@ -310,10 +310,9 @@ class ClusterCandidates:
             candidates = self.each[head]
             if not self.cluster.pools[head].free_chips:
                 continue
+            found = candidates.boxes()
             if self.workload.batch_size is None and not candidates.one_will_do:
                 found = (candidates.open_box(replicas) for replicas in self._open_replicas(head))
-            else:
-                found = candidates.boxes()
             for box in found:
                 yield ClusterBox(box, head)
 
