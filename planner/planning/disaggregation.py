@@ -11,6 +11,7 @@ import heapq
 import itertools
 import math
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -43,6 +44,7 @@ from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning.engine_search import search_of
+from planner.planning.first_plans import soon
 from planner.planning.partitioning import partition
 from planner.planning.search import CLOSE
 from planner.scoring.disaggregated import (
@@ -75,6 +77,8 @@ ASKED = {
 """Of the pools, for each field that may be optimised."""
 FOR_A_TOKEN = ("tokens_per_s_per_chip", "usd_per_million_tokens")
 """Of them, those that count what is held for a token."""
+POOL_SHARE = 0.4
+"""Of the time that is left, that goes to a pool of one size."""
 CUTTABLE = ("switch", "full-mesh", "chain", "dragonfly")
 """Shapes of which a part is a smaller one of the kind."""
 
@@ -416,9 +420,11 @@ class _Pool:
         if known is not None:
             return known
         machine = self.machine.replace(chips=chips)
+        left_s = self.clock.left_s
         search = search_of(
             Candidates(self.graph, machine, self.workload, self.question),
-            time_limit_s=self.clock.left_s,
+            # The other pool, and other sizes, want time too.
+            time_limit_s=None if left_s is None else POOL_SHARE * left_s,
             enough=enough,
             hopeless=hopeless,
             nice=False,
@@ -431,6 +437,12 @@ class _Pool:
         found = _Answer(value, bound, search.best.plan, packed)
         self.known.append((chips, found))
         return found
+
+    def soon(self, chips: int) -> _Answer:
+        """Of a pool of that size a plan at once, of which nothing is proved."""
+        machine = self.machine.replace(chips=chips)
+        found = soon(Candidates(self.graph, machine, self.workload, self.question))
+        return _Answer(found.value, 0.0, found.plan, max(_packed(found.plan), self.least))
 
     def _known(self, chips: int, enough: float, hopeless: float) -> _Answer | None:
         """What the answers of larger pools, whose plans a pool of that size may hold too, say of
@@ -492,6 +504,38 @@ class _Rectangles:
         return math.inf if self.best is None else self.best.value
 
     def run(self) -> None:
+        try:
+            spare = self._soon()
+        except TimeUpError as up:
+            spare = None
+            self.clock.end(up)
+        self._work_off()
+        if spare is not None and spare.value < self._least_value:
+            self.best = spare
+
+    def _soon(self) -> _Best | None:
+        """Pools of half the chips each, and a plan at once for either, where time is short."""
+        if self.clock.left_s is None:
+            return None
+        half = self.asked.most_held // 2
+        sizes = [max(least, min(most, half)) for least, most in self._ends]
+        first, second = (pool.soon(chips) for pool, chips in zip(self.pools, sizes, strict=True))
+        if first.plan is None or second.plan is None:
+            return None
+        held = first.packed, second.packed
+        if sum(held) > self.asked.most_held:
+            return None
+        values = first.value, second.value
+        pairs = _Pair(first.plan, held[0]), _Pair(second.plan, held[1])
+        value = self.asked.value(held, values)
+        return _Best(value, values, *pairs) if value < math.inf else None
+
+    @property
+    def _ends(self) -> Iterator[tuple[int, int]]:
+        """The fewest and the most chips of each pool."""
+        return zip(self.asked.least, self.asked.most, strict=True)
+
+    def _work_off(self) -> None:
         while self.open and not self.clock.over and self.open[0][0] < self._least_value * CLOSE:
             first = heapq.heappop(self.open)
             try:

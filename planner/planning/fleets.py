@@ -39,6 +39,8 @@ MOST_POOLS = 10
 AGAIN = 1.5
 """A group whose bound is open is planned again where so many times the seconds are left that it
 had."""
+WHOLE_SHARE = 0.5
+"""Of the time, that goes to the whole cluster."""
 Group = frozenset[int]
 """Numbers of pools."""
 
@@ -157,7 +159,10 @@ class _Sharing:
             if self.left_s() <= 0 and group != everything:
                 return
             share_s = self.left_s()
-            if group not in self.known:
+            if group == everything:
+                # Its bound is all that is known of other groups, and its plan may be all there is.
+                share_s *= WHOLE_SHARE
+            elif group not in self.known:
                 share_s /= max(1, count - len(self.known))
             try:
                 self.plan(group, max(0.0, share_s))
@@ -248,8 +253,9 @@ def _fleet(sharing: _Sharing, elapsed_s: float) -> Fleet:
             f" {elapsed_s:.1f} s; nothing is proved: allow more time"
         )
     first = deployments[0]
-    whole = sharing.candidates(sharing.cluster)
-    bound = told_on_pools(bound, whole, first.plan, first.score)
+    with allowance.freely():
+        whole = sharing.candidates(sharing.cluster)
+        bound = told_on_pools(bound, whole, first.plan, first.score)
     proof = proved(
         sharing.question,
         objective=objective,

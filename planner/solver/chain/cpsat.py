@@ -12,6 +12,7 @@ stay below 2³⁰: the bound is good to a few parts in a million, and the gap sa
 
 import math
 from collections import defaultdict
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -42,6 +43,8 @@ ACCURACY = 2e-6
 """Relative: of the grid; a proof beyond it would be of rounding errors."""
 MOST_CASES = 1024
 """Slots up to which a product by them is told case by case."""
+OFTEN = 1000
+"""Runs between two looks at the clock."""
 HELD_GRID = 2.0**20
 """The same for a sum by which a measure is multiplied, where it is not a number of slots."""
 
@@ -69,8 +72,11 @@ def solve(
     solver.parameters.binary_search_num_conflicts = (
         10  # else a product may improve by one grid step a solution, for hours
     )
-    if math.isfinite(time_limit_s):
-        solver.parameters.max_time_in_seconds = max(0.0, time_limit_s)
+    # To make the model took a part of the time.
+    left_s = allowance.left_s()
+    most_s = time_limit_s if left_s is None else min(time_limit_s, left_s)
+    if math.isfinite(most_s):
+        solver.parameters.max_time_in_seconds = max(0.0, most_s)
     if math.isfinite(deterministic_limit):
         solver.parameters.max_deterministic_time = deterministic_limit
     status = interruptible(solver, model.model)
@@ -134,6 +140,14 @@ class _Scaled:
     unit: float
 
 
+def _each(runs: Collection[Run]) -> Iterator[Run]:
+    """Runs, with a look at the clock now and then: a model of many takes seconds to make."""
+    for number, run in enumerate(runs):
+        if number % OFTEN == 0:
+            allowance.look()
+        yield run
+
+
 class _Model:
     def __init__(self, problem: ChainProblem) -> None:
         self.problem, self.model = problem, cp_model.CpModel()
@@ -141,11 +155,11 @@ class _Model:
             (int(tail), int(head), int(option)): self.model.new_bool_var(
                 f"run {tail} {head} {option}"
             )
-            for option, tail, head in zip(*np.nonzero(problem.feasible), strict=True)
+            for option, tail, head in _each(list(zip(*np.nonzero(problem.feasible), strict=True)))
         }
         self.into: dict[int, list[Run]] = defaultdict(list)
         self.out_of: dict[int, list[Run]] = defaultdict(list)
-        for run in self.runs:
+        for run in _each(self.runs):
             self.out_of[run[0]].append(run)
             self.into[run[1]].append(run)
         self._flow()
@@ -161,14 +175,15 @@ class _Model:
 
     def hint(self, cuts: Cuts) -> None:
         chosen = set(cuts)
-        for run, variable in self.runs.items():
-            self.model.add_hint(variable, run in chosen)
+        for run in _each(self.runs):
+            self.model.add_hint(self.runs[run], run in chosen)
 
     def _flow(self) -> None:
         items = self.problem.items
         self.model.add_exactly_one(self.runs[run] for run in self.out_of[0])
         self.model.add_exactly_one(self.runs[run] for run in self.into[items])
         for item in range(1, items):
+            allowance.look()
             arriving = sum(self.runs[run] for run in self.into[item])
             leaving = sum(self.runs[run] for run in self.out_of[item])
             self.model.add(arriving == leaving)
@@ -192,8 +207,9 @@ class _Model:
         ends = [model.new_int_var(0, problem.budget, f"end {item}") for item in items]
         starts = [model.new_int_var(0, problem.budget, f"start {item}") for item in items]
         model.add(ends[0] == 0)
-        for (tail, head, option), variable in self.runs.items():
+        for tail, head, option in _each(self.runs):
             width = int(problem.widths[option])
+            variable = self.runs[tail, head, option]
             model.add(ends[head] == starts[tail] + width).only_enforce_if(variable)
         for item in range(problem.items):
             model.add(starts[item] >= ends[item])
@@ -281,7 +297,7 @@ class _Model:
         weighted sum."""
         problem = self.problem
         runs = {}
-        for tail, head, option in self.runs:
+        for tail, head, option in _each(self.runs):
             used = problem.prefix[option, head] - problem.prefix[option, tail]
             cost = float(
                 weights @ (problem.run_sums[option] @ used + problem.run_sums_fixed[option])
@@ -301,6 +317,7 @@ class _Model:
         below, and behind which runs."""
         found = []
         for item, kind in self.crossed:
+            allowance.look()
             by_cost: dict[float, list[Run]] = defaultdict(list)
             for run in self.into[item]:
                 by_cost[float(links[item, run[2], kind] - links[item, run[2], kind - 1])].append(
@@ -313,9 +330,11 @@ class _Model:
 
     def _summed(self, costs: "_Costs", unit: float, weight: float = 1.0) -> Any:
         terms = [
-            math.floor(weight * cost / unit) * self.runs[run] for run, cost in costs.runs.items()
+            math.floor(weight * costs.runs[run] / unit) * self.runs[run]
+            for run in _each(costs.runs)
         ]
         for item, kind, extra, runs in costs.extras:
+            allowance.look()
             both = self.model.new_bool_var("")
             self.model.add(
                 both >= self.crossed[item, kind] + sum(self.runs[run] for run in runs) - 1
@@ -335,8 +354,8 @@ class _Model:
     def _all_loads(self, number: int) -> float:
         """The loads of all runs and links on a peak, together."""
         links = self.problem.link_peaks[..., number]
-        behind = sum(float(links[run[1], run[2]].max(initial=0.0)) for run in self.runs)
-        return behind + sum(self._load(run, number) for run in self.runs)
+        behind = sum(float(links[run[1], run[2]].max(initial=0.0)) for run in _each(self.runs))
+        return behind + sum(self._load(run, number) for run in _each(self.runs))
 
     def _load(self, run: Run, number: int) -> float:
         problem = self.problem
@@ -352,12 +371,14 @@ class _Model:
         above = self.model.new_int_var(0, int(MOST_TOTAL), "")
         self.model.add(above >= total)
         for item in range(self.problem.items):
+            allowance.look()
             loads = (
                 math.floor(weight * self._load(run, number)) * self.runs[run]
                 for run in self.out_of[item]
             )
             self.model.add(above >= sum(loads))
         for item in range(1, self.problem.items):
+            allowance.look()
             base = (
                 math.floor(weight * float(links[item, run[2], 0])) * self.runs[run]
                 for run in self.into[item]
