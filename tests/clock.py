@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import time
 from collections.abc import Iterator
 from unittest import mock
 
@@ -34,20 +33,3 @@ def ctrl_c(number: int) -> Iterator[mock.Mock]:
 
     with mock.patch("planner.allowance.look", side_effect=look) as looked:
         yield looked
-
-
-@contextlib.contextmanager
-def cpu_between_looks() -> Iterator[list[float]]:
-    """Within it, what is worked from each look at the clock to the next is noted. [CPU s]"""
-    noted: list[float] = []
-    real = allowance.look
-    last = [time.process_time()]
-
-    def look() -> None:
-        now = time.process_time()
-        noted.append(now - last[0])
-        last[0] = now
-        real()
-
-    with mock.patch("planner.allowance.look", side_effect=look):
-        yield noted

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import planner as pl
-from planner import allowance
+from planner import allowance, studies
 from planner.errors import TimeUpError, TooLargeError
 from tests.clock import ctrl_c, ticking
 from tests.fuzz.absurd import nouns
@@ -69,6 +69,19 @@ def test_beyond_the_limit_a_little_is_granted():
             assert allowance.left_s() is None
         with allowance.apart(3.0):
             assert allowance.left_s() == 3.0
+
+
+def test_a_part_of_the_time_is_a_share_of_what_is_left_and_no_more_than_so_much():
+    with ticking(0.0), allowance.allowed_for(2.0):
+        with allowance.in_part(0.5, 0.1) as is_limited:
+            assert is_limited
+            assert allowance.left_s() == 0.2
+        with allowance.in_part(0.5, 0.9):
+            assert allowance.left_s() == 0.5
+        assert allowance.left_s() == 2.0
+    with allowance.in_part(0.5, 0.1) as is_limited:
+        assert not is_limited
+        assert allowance.left_s() is None
 
 
 def test_a_verb_takes_its_limits_from_its_arguments():
@@ -164,6 +177,17 @@ def questions() -> dict[str, Asked]:
         "verified": functools.partial(pl.verify, certificate),
         "why": found.why,
         "near misses": found.near_misses,
+        "diffusion": functools.partial(
+            pl.partition,
+            pl.load_model("stable-diffusion-xl"),
+            pl.load_topology("hgx-h100", chips=4),
+            pl.Workload(batch_size=4),
+            minimize="image_s",
+        ),
+        "operators": functools.partial(pl.partition_operators, at.operators),
+        "operators, latency": functools.partial(
+            pl.partition_operators, at.operators, mode="latency"
+        ),
     }
 
 
@@ -171,8 +195,13 @@ NAMES = (
     "engine", "engine, open batch", "any", "any, open batch", "at a rate", "of clients",
     "greatest rate", "least percentile", "cp-sat", "excluded", "out of reach", "front",
     "front, any", "fewest chips", "pools", "halves", "cluster", "cluster, any", "fleet",
-    "replanned", "verified", "why", "near misses",
+    "replanned", "verified", "why", "near misses", "diffusion", "operators", "operators, latency",
 )  # fmt: skip
+SOON = (
+    "engine", "any", "at a rate", "of clients", "greatest rate", "least percentile", "cp-sat",
+    "excluded", "fewest chips", "pools", "cluster", "cluster, any", "fleet", "diffusion",
+)  # fmt: skip
+"""Of which a plan is there from almost the first moment on."""
 
 
 @functools.cache
@@ -221,11 +250,33 @@ def answered(name: str, cut: contextlib.AbstractContextManager[Any], **limits: A
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_clock_that_runs_out_leaves_an_answer_that_holds(name):
-    for looks in spread(LOOKS, 4):
+    for looks in spread(LOOKS, 3):
         answered(name, ticking(TICK_S), time_limit_s=looks * TICK_S)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_ctrl_c_at_any_look_leaves_an_answer_that_holds(name):
-    for number in spread(LOOKS, 4):
+    for number in spread(LOOKS, 2):
         answered(name, ctrl_c(number))
+
+
+@pytest.mark.parametrize("name", SOON)
+def test_there_is_a_plan_long_before_a_proof(name):
+    answer = answered(name, ticking(TICK_S), time_limit_s=60 * TICK_S)
+    assert answer is not None
+
+
+def test_an_audit_that_is_cut_off_has_the_rows_that_it_has():
+    with ticking(TICK_S):
+        made = studies.audit(time_limit_s=50 * TICK_S)
+    assert not made.complete
+
+
+def test_each_cell_of_a_sweep_has_a_clock_of_its_own():
+    at = nouns()
+    cells = [(at.graph, at.machine, pl.Workload(batch_size=batch)) for batch in (1, 2)]
+    with ticking(TICK_S):
+        made = studies.sweep(
+            cells=cells, file=None, processes=1, progress=False, time_limit_s=60 * TICK_S
+        )
+    assert [row.value > 0 for row in made.rows] == [True, True]

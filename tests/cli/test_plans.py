@@ -21,6 +21,15 @@ def test_a_plan_is_printed_with_its_proof_and_nothing_on_standard_error(run):
     assert "it is proved that no plan has a lower one" in answer.out
 
 
+def test_a_plan_that_needs_more_memory_than_is_allowed_is_refused_in_a_sentence(run):
+    asked = ("plan", *SMALL, "--space", "any", "--solver", "cp-sat", "--memory-limit")
+    assert run(*asked, "1GB").status == 0
+    said = refused(run(*asked, "1kB"), 2)
+    assert "of memory, and 1e-06 GB are allowed" in said
+    assert said.endswith("--memory-limit)")
+    assert "must be above 0" in refused(run(*asked, "0GB"), 2)
+
+
 def test_json_is_all_that_stands_on_standard_output(run):
     answer = run("plan", *SMALL, "--format", "json")
     assert (answer.status, answer.err) == (0, "")

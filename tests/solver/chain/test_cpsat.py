@@ -4,8 +4,11 @@ import math
 
 import pytest
 
+from planner import allowance
 from planner.answers.question import FIELDS
+from planner.errors import TimeUpError
 from planner.solver.chain import cpsat, exhaustive
+from tests.clock import ticking
 from tests.instances import LISTED
 from tests.lanes import paired
 from tests.solver.chain.tangles import ALMOST, chains
@@ -46,6 +49,15 @@ def test_stopped_half_way_it_claims_no_more_than_it_proved():
         assert best <= found.objective * ALMOST
         open_ += 0 < found.bound < 0.99 * best < found.objective < math.inf
     assert open_ >= 3
+
+
+def test_a_model_that_takes_too_long_to_make_is_left():
+    (problem, *_) = problems("switch", "tpot_s", 1)
+    with ticking(1.0) as clock:
+        cpsat.solve(problem)
+        assert clock.call_count == 0
+    with ticking(1.0), allowance.allowed_for(5.5), pytest.raises(TimeUpError):
+        cpsat.solve(problem)
 
 
 def test_out_of_time_it_still_proves_a_bound():
