@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import planner as pl
 from planner.answers.question import NOT_IN_PHASE, question_of
 from planner.models.decoder import DecoderShape, Formats, decoder_graph
-from planner.planning.engine_search import EngineSearch, search_of
+from planner.planning.engine_search import EngineSearch, FreeSearch, search_of
 from planner.planning.search import Progress, Search
 from planner.space.candidates import Candidates
 from planner.space.engine_space import Span
@@ -516,3 +516,16 @@ def test_a_chain_without_embedding_and_head_is_planned_too(space):
     work = pl.Workload(batch_size=None, prompt_tokens=10, output_tokens=2)
     result = pl.partition(graph, machine, work, maximize="tokens_per_s", space=space)
     assert result.bound == result.score.tokens_per_s > 0
+
+
+def test_a_search_of_any_plans_that_is_cut_off_has_a_bound_of_all_of_them():
+    graph, topology = tiny_graph(6), tiny_topology(4)
+    work = pl.Workload(batch_size=4, prompt_tokens=64, output_tokens=16)
+    asked = Candidates(graph, topology, work, question_of("tpot_s", None, None, None, space="any"))
+    whole = FreeSearch(asked)
+    whole.run()
+    assert whole.floor == 0.0
+    with ticking(0.001):
+        late = FreeSearch(asked, time_limit_s=10.0)
+        late.run()
+    assert 0.5 * whole.best.value < late.floor <= whole.best.value * (1 + 1e-9)

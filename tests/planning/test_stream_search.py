@@ -1,7 +1,5 @@
 """How searches over plans under a stream of requests end, and what they have proved by then."""
 
-import math
-
 import pytest
 
 import planner as pl
@@ -11,6 +9,7 @@ from planner.planning.promise_search import PromiseSearch
 from planner.planning.range_search import RangeSearch
 from planner.planning.rate_search import RateSearch
 from planner.space.candidates import Candidates
+from tests.clock import ticking
 
 LIMITS = (("tpot_p99_s", 0.05), ("ttft_p99_s", 2.0))
 CASES = [
