@@ -81,23 +81,23 @@ def mixes_of(widths: Ints, budget: int, layers: int, *, most: int = MOST_MIXES) 
     """All mixes on at most `budget` chips: together they hold every plan. Beyond so many, ranges
     of chips take the place of those of several options."""
     options = len(widths)
-    every = (one for one in _multisets(widths.tolist(), budget, layers) if any(one))
-    counts = list(itertools.islice(every, most + 1))
+    counts = []
+    for one in itertools.islice(_multisets(widths.tolist(), budget, layers), 1, most + 2):
+        # A row has a figure for each of hundreds of options.
+        allowance.look()
+        counts.append(one)
     ranges: list[tuple[int, int]] = []
+    told = np.array(counts, dtype=np.intp).reshape(-1, options)
     if len(counts) > most:
-        counts = [
-            tuple(stages * (other == option) for other in range(options))
-            for option in range(options)
-            for stages in range(1, min(budget // int(widths[option]), layers) + 1)
-        ]
+        told = _uniform(widths, budget, layers)
         ranges = list(_ranges(2 * int(widths.min()), budget))
     lows, highs = (np.array([one[end] for one in ranges], dtype=np.intp) for end in (0, 1))
     # A mix of several stages leaves each of them no more than the narrowest other one does.
     fitting = widths <= highs[:, None] - widths.min(initial=0)
-    table = np.concatenate([np.array(counts, dtype=np.intp).reshape(-1, options), fitting])
-    chips = table[: len(counts)] @ widths
+    table = np.concatenate([told, fitting])
+    chips = told @ widths
     single = (table > 0).sum(axis=1) == 1
-    exact = np.arange(len(table)) < len(counts)
+    exact = np.arange(len(table)) < len(told)
     return Mixes(
         table,
         np.concatenate([chips, lows]),
@@ -105,6 +105,16 @@ def mixes_of(widths: Ints, budget: int, layers: int, *, most: int = MOST_MIXES) 
         np.where(single & exact, table.argmax(axis=1), -1),
         exact,
     )
+
+
+def _uniform(widths: Ints, budget: int, layers: int) -> Ints:
+    """Mixes of one option alone, with every number of stages, shape (mixes, options)."""
+    deepest = np.minimum(budget // widths, layers)
+    options = np.repeat(np.arange(len(widths)), deepest)
+    stages = np.concatenate([np.arange(1, most + 1) for most in deepest.tolist()])
+    table = np.zeros((len(options), len(widths)), dtype=np.intp)
+    table[np.arange(len(options)), options] = stages
+    return table
 
 
 def _multisets(
