@@ -220,6 +220,17 @@ def test_a_cluster_is_planned_as_the_function_does(run):
     ]
 
 
+def test_a_plan_on_a_cluster_is_explained_and_proved_again_from_its_file(run, tmp_path):
+    certificate = tmp_path / "certificate.json"
+    asked = ("cluster", "qwen3-0.6b", "three-macs", "--batch", 1)
+    fields = run(*asked, "--why", "--certificate", certificate, "--format", "json").fields
+    assert fields["why"]["pools"] == ["m2-ultra"]
+    verdict = run("verify", certificate)
+    assert verdict.status == 0
+    assert "cluster: three-macs, digest" in verdict.out
+    assert "machine of pool m2-ultra: apple-m2-ultra" in verdict.out
+
+
 def test_a_cluster_may_be_asked_for_any_plan_and_says_from_which_it_chose(run):
     asked = ("cluster", "qwen3-0.6b", "three-macs", "--batch", 1)
     assert "\nchosen from: plans that llama.cpp " in run(*asked).out
