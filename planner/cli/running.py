@@ -1,11 +1,10 @@
 """The command `planner run`: a plan carried out on processes of this machine, beside its price."""
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from planner import catalogue
 from planner.cli.arguments import (
     Degrees,
     ModelName,
@@ -21,37 +20,12 @@ from planner.cli.arguments import (
 )
 from planner.cli.files import check_writable, write_whole
 from planner.cli.streams import answer, complain
-from planner.detection.probing import machine_here
-from planner.detection.toml_writing import toml_text
 from planner.errors import InputError, shortened
-from planner.machines.topology import Topology
-from planner.plan import Plan
-from planner.readers.files import CONFIG_BYTES, read_json
-from planner.readers.plan_file import read_plan
-from planner.readers.run_file import Clock, is_run, run_in
-from planner.report.plans import plan_line
-from planner.report.text import aligned
-from planner.running.comparing import (
-    STACK,
-    WORK_STACK,
-    Pair,
-    PlanRun,
-    Question,
-    job_for,
-    run_plan,
-)
-from planner.running.cores import (
-    busy_cores,
-    cores_at_hand,
-    machine_of_cores,
-    measured_core,
-    memory_at_hand_bytes,
-    remarks_on,
-)
-from planner.running.launching import Ranks, check_extra
-from planner.running.saving import clock_for, saved_run, stages_csv
-from planner.space.degrees import uniform_plan
-from planner.workload import Workload
+
+if TYPE_CHECKING:
+    from planner.machines.topology import Topology
+    from planner.plan import Plan
+    from planner.running.comparing import Pair, PlanRun
 
 Machine = Annotated[
     Path | None,
@@ -104,6 +78,15 @@ def run_here(
 ) -> None:
     """Carry a plan out on processes of this machine, with random weights, and show what it took
     beside what it was priced at."""
+    from planner import catalogue
+    from planner.readers.run_file import Clock
+    from planner.running.comparing import Question, job_for, run_plan
+    from planner.running.cores import busy_cores, cores_at_hand, remarks_on
+    from planner.running.launching import Ranks, check_extra
+    from planner.running.saving import clock_for, saved_run, stages_csv
+    from planner.space.degrees import uniform_plan
+    from planner.workload import Workload
+
     check_writable(save, "--save")
     if save is not None and save.suffix not in (".csv", ".json"):
         raise InputError(f"--save {shortened(save)} must end in .csv or .json")
@@ -141,8 +124,10 @@ def run_here(
     answer(format, "\n".join(run_lines(chosen, found)), told)
 
 
-def _chosen(plan: Path | None, degrees: Degrees) -> Plan | None:
+def _chosen(plan: Path | None, degrees: Degrees) -> "Plan | None":
     """The plan of a file; None where degrees say it."""
+    from planner.readers.plan_file import read_plan
+
     if plan is None:
         return None
     if degrees != Degrees():
@@ -153,6 +138,9 @@ def _chosen(plan: Path | None, degrees: Degrees) -> Plan | None:
 def config_of(model: str) -> dict[str, Any]:
     """The fields of a config.json, or of the one that a run holds; names of the catalogue have
     none."""
+    from planner.readers.files import CONFIG_BYTES, read_json
+    from planner.readers.run_file import is_run, run_in
+
     path = Path(model)
     path = path / "config.json" if path.is_dir() else path
     if path.suffix != ".json":
@@ -166,14 +154,20 @@ def config_of(model: str) -> dict[str, Any]:
 
 def _machine(machine: Path | None, ranks: int) -> dict[str, Any]:
     """The machine of a file, or this one, measured now; it has a chip for each rank."""
+    from planner import catalogue
+    from planner.running.cores import cores_at_hand
+
     if machine is not None:
         return catalogue.topology_fields(str(machine))
     complain("measuring a core of this machine; `planner machine cores --out` keeps it")
     return _here(7, "here", max(ranks, cores_at_hand()))
 
 
-def _topology(fields: dict[str, Any], machine: Path | None, software: str | None) -> Topology:
+def _topology(fields: dict[str, Any], machine: Path | None, software: str | None) -> "Topology":
     """That machine, priced by its own stack or by one that was calibrated."""
+    from planner import catalogue
+    from planner.running.comparing import STACK, WORK_STACK
+
     topology = catalogue.described_topology(fields, software=software)
     if topology.software.name not in (STACK, WORK_STACK):
         given = f"--machine {shortened(machine)}" if software is None else f"--software {software}"
@@ -186,6 +180,9 @@ def _topology(fields: dict[str, Any], machine: Path | None, software: str | None
 
 def _here(repeats: int, name: str, ranks: int) -> dict[str, Any]:
     """This machine's file."""
+    from planner.detection.probing import machine_here
+    from planner.running.cores import machine_of_cores, measured_core, memory_at_hand_bytes
+
     named = (one.product for one in machine_here().devices if one.kind == "cpu")
     processor = next(named, "") or "this machine"
     return machine_of_cores(measured_core(repeats), name, ranks, memory_at_hand_bytes(), processor)
@@ -200,6 +197,9 @@ def cores(
     format: Shape = "table",
 ) -> None:
     """Measure one core as ranks of `planner run` use it, and describe this machine by its cores."""
+    from planner.detection.toml_writing import toml_text
+    from planner.running.cores import cores_at_hand
+
     check_writable(out)
     fields = _here(repeats, name, ranks or cores_at_hand())
     text = toml_text(fields).rstrip("\n")
@@ -209,8 +209,11 @@ def cores(
     answer(format, text, {"machine": fields})
 
 
-def run_lines(plan: Plan, found: PlanRun) -> list[str]:
+def run_lines(plan: "Plan", found: "PlanRun") -> list[str]:
     """What a person reads: predicted beside measured."""
+    from planner.report.plans import plan_line
+    from planner.report.text import aligned
+
     rows = [("", "predicted", "measured", "predicted / measured")]
     for stage in found.stages:
         named = f"stage {stage.stage}" + (f", each of {stage.ranks}" if stage.ranks > 1 else "")
@@ -229,6 +232,6 @@ def run_lines(plan: Plan, found: PlanRun) -> list[str]:
     return [plan_line(plan), "", *aligned(rows)]
 
 
-def _row(name: str, pair: Pair, scale: float) -> tuple[str, str, str, str]:
+def _row(name: str, pair: "Pair", scale: float) -> tuple[str, str, str, str]:
     ratio = "" if pair.ratio is None else f"{pair.ratio:.2f}"
     return name, f"{pair.predicted / scale:.4g}", f"{pair.measured / scale:.4g}", ratio
