@@ -108,7 +108,7 @@ ModelName = Annotated[
 TopologyName = Annotated[
     str,
     typer.Argument(
-        help="A name of the catalogue (see `planner topologies`), or a TOML file.",
+        help="NAME of the catalogue (see `planner topologies`), NAME:CHIPS, or a TOML file.",
         autocompletion=completing.machine_names,
     ),
 ]
@@ -315,7 +315,7 @@ SpaceName = Annotated[
     str,
     typer.Option(
         "--space",
-        help="engine: plans that the machine's software can be started with; any: all plans.",
+        help="engine: plans that the machine's software can run; any: all plans.",
         callback=checked_space,
     ),
 ]
@@ -601,6 +601,13 @@ class Asked(NamedTuple):
     workload: "Workload"
 
 
+class Counted(NamedTuple):
+    """A machine, and how many chips of it; None: as the catalogue has them."""
+
+    name: str
+    chips: int | None
+
+
 def asked_of(
     model: str,
     topology: str,
@@ -617,18 +624,46 @@ def asked_of(
 ) -> Asked:
     """The nouns that a command line names."""
     graph = graph_of(model, formats)
-    machine = pl.load_topology(
-        topology,
-        chips=chips,
-        software=software,
-        usable_memory=figure("--usable-memory", usable_memory, "fraction"),
-    )
+    machine = machine_of(topology, chips, software=software, usable_memory=usable_memory)
     if counts is not None:
         machine = counts.owned(machine)
     workload = workload_of(requests, arrivals, goal=goal)
     if drafts is not None:
         workload = workload.replace(speculation=speculation_of(drafts, formats))
     return Asked(graph, machine, workload)
+
+
+def counted_name(entry: str, chips: int | None = None, option: str = "--chips") -> "Counted":
+    """A machine as NAME or NAME:CHIPS, whose count is that of the option where both are given."""
+    name, is_counted, text = entry.rpartition(":")
+    # A colon may stand in a path too: C:\\machines\\mine.toml.
+    if not is_counted or not name or "\\" in text or "/" in text:
+        return Counted(entry, chips)
+    count = whole("chips", text, "chips")
+    if chips is not None and chips != count:
+        raise InputError(
+            f"{option} {chips} and {shortened(entry)} name different numbers of chips; give one of"
+            " them"
+        )
+    return Counted(name, count)
+
+
+def machine_of(
+    entry: str,
+    chips: int | None = None,
+    *,
+    software: str | None = None,
+    usable_memory: str | None = None,
+    option: str = "--chips",
+) -> "Topology":
+    """The machine of NAME or NAME:CHIPS, with the software that is asked for."""
+    named = counted_name(entry, chips, option)
+    return pl.load_topology(
+        named.name,
+        chips=named.chips,
+        software=software,
+        usable_memory=figure("--usable-memory", usable_memory, "fraction"),
+    )
 
 
 def graph_of(model: str, formats: Formats) -> "ModelGraph":

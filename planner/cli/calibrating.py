@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from planner.cli.arguments import counted_name
 from planner.cli.files import OutFile, check_outputs, write_all
 from planner.cli.streams import answer, complain
 from planner.errors import InputError, listed
@@ -176,14 +177,15 @@ def _ran(path: Path, told: Told, common: "Launch | None") -> "Ran":
     from planner.calibration.converting import Ran, launch_of
 
     beside = path.with_name(path.name + COMMAND_BESIDE)
+    named = counted_name(told.machine or "", told.chips)
     launch = common
     if launch is None and beside.is_file():
         launch = launch_of(str(beside))
     return Ran(
-        machine=told.machine or "",
+        machine=named.name,
         software=told.software or "",
         model=told.model or "",
-        chips=told.chips,
+        chips=named.chips,
         batch_size=told.batch,
         prompt_tokens=told.prompt,
         output_tokens=told.output,

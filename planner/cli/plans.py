@@ -49,13 +49,12 @@ from planner.cli.arguments import (
     asked_of,
     chips_of,
     engine_of,
-    figure,
     graph_of,
+    machine_of,
     memory_bytes,
     seconds,
     space_of,
     speculation_of,
-    whole,
     workload_of,
 )
 from planner.cli.exports import Handing, with_export
@@ -157,7 +156,7 @@ def with_reasons(
 
 
 def _check(asked: Asked, handing: Handing, out: Path | None, certificate: Path | None) -> None:
-    """Refuse before the work what a plan cannot be written to, or started with."""
+    """Refuse before the work what a plan cannot be written to, or be run by."""
     check_outputs({"--out": out, "--certificate": certificate})
     handing.check_machine(asked.graph, asked.topology)
 
@@ -211,7 +210,9 @@ def disaggregate_pools(
     asked = asked_of(model, prefill, formats, requests, **of_first)
     other = None
     if decode is not None:
-        other = counts.owned(pl.load_topology(decode, chips=decode_chips, software=stack))
+        other = counts.owned(
+            machine_of(decode, decode_chips, software=stack, option="--decode-chips")
+        )
     if other is None and decode_chips is not None:
         raise InputError(
             "--decode-chips needs a second machine; without one the pools share out the chips of"
@@ -278,7 +279,9 @@ def pair_machines(
     }
     asked = asked_of(model, attention, formats, requests, **of_first)
     options = {"link": _link(link, link_latency), **_priced_options(goal, counts)}
-    other = counts.owned(pl.load_topology(experts, chips=expert_chips, software=software))
+    other = counts.owned(
+        machine_of(experts, expert_chips, software=software, option="--expert-chips")
+    )
     with at_work("planning both machines"):
         result = pl.disaggregate_attention(
             asked.graph,
@@ -410,7 +413,8 @@ def compare(
     from planner.cli.answers import comparison, result_fields
 
     options = goal.options(counts) | {"space": space_of(space)}
-    machines = [counts.owned(_counted(one, software, usable_memory)) for one in topologies]
+    found = [machine_of(one, software=software, usable_memory=usable_memory) for one in topologies]
+    machines = [counts.owned(one) for one in found]
     machines = _alike(machines, options, counts)
     graph = graph_of(model, formats)
     workload = workload_of(requests, arrivals, goal=goal)
@@ -437,17 +441,6 @@ def compare(
     fields = {"results": [result_fields(result) for result in results], "refused": dict(refusals)}
     told = comparison(results, refusals)
     answer(format, *Unsaid(context).add(told, fields, requests, goal, graph))
-
-
-def _counted(entry: str, software: str | None, usable_memory: str | None) -> "Topology":
-    """A machine as NAME or NAME:CHIPS."""
-    name, _, count = entry.partition(":")
-    return pl.load_topology(
-        name,
-        chips=whole("chips", count, "chips") if count else None,
-        software=software,
-        usable_memory=figure("--usable-memory", usable_memory, "fraction"),
-    )
 
 
 def _alike(machines: "list[Topology]", options: dict[str, Any], counts: Counts) -> "list[Topology]":

@@ -124,7 +124,7 @@ class ScoreAnswer(Record):
     plan: str
     figures: tuple[Told, ...]
     faults: tuple[str, ...] = ()
-    """Why the machine's software cannot be started with it."""
+    """Why the machine's software cannot run it."""
     evidence: str
     doubts: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()

@@ -216,6 +216,7 @@ def _score(question: ScoreQuestion) -> ScoreAnswer:
     topology = catalogue.load_topology(
         question.machine, chips=question.chips, software=question.software
     )
+    asked = (graph, topology, workload_asked(question))
     plan = uniform_plan(
         graph,
         topology,
@@ -223,8 +224,8 @@ def _score(question: ScoreQuestion) -> ScoreAnswer:
         pipeline_parallel=question.pipeline_parallel,
         expert_parallel=question.expert_parallel,
         data_parallel=question.data_parallel,
+        batch_size=asked[2].batch_size,
     )
-    asked = (graph, topology, workload_asked(question))
     score = score_plan(plan, *asked)
     faults: tuple[str, ...] = ()
     if topology.software.engine.is_known:

@@ -185,7 +185,7 @@ def score_told(
     software = versioned(topology.software)
     lines = [*question_lines(*asked), f"plan: {plan_line(plan)}"]
     lines += [f"{one.title}: {one.text}{_range_text(one)}" for one in figures]
-    lines += [f"{software} cannot be started with it: {fault}" for fault in faults]
+    lines += [f"{software} cannot run this plan: {fault}" for fault in faults]
     lines += [f"evidence: {score.evidence}", "nothing is proved of it: better plans may exist"]
     return ScoreAnswer(
         summary="\n".join(lines),

@@ -305,13 +305,13 @@ def test_a_score_is_printed_with_stages_and_assumptions(run):
 def test_a_score_says_which_micro_batches_it_takes_and_lets_them_be_chosen(run):
     asked = ("score", "qwen3-8b", "hgx-h100", "--pipeline", 2)
     for more, row, said in (
-        ((), "1 1 2 1 1 2", "tensorrt-llm 1.2 can be started with it"),
-        (("--software", "vllm"), "1 1 2 1 1 3", "vllm 0.32 can be started with it"),
-        (("--software", "vllm", "--batch", 2), "1 1 2 1 1 2", "vllm 0.32 can be started with it"),
+        ((), "1 1 2 1 1 2", "tensorrt-llm 1.2 can run this plan"),
+        (("--software", "vllm"), "1 1 2 1 1 3", "vllm 0.32 can run this plan"),
+        (("--software", "vllm", "--batch", 2), "1 1 2 1 1 2", "vllm 0.32 can run this plan"),
         (
             ("--micro-batches", 4),
             "1 1 2 1 1 4",
-            "tensorrt-llm 1.2 cannot be started with it: tensorrt-llm keeps 2 micro-batches of 8"
+            "tensorrt-llm 1.2 cannot run this plan: tensorrt-llm keeps 2 micro-batches of 8"
             " sequences in flight over 2 stages, not 4",
         ),
     ):
@@ -343,7 +343,7 @@ def test_a_plan_that_the_software_cannot_be_started_with_has_a_price_and_a_reaso
     answer = run(*asked)
     assert answer.status == 0
     assert (
-        "tensorrt-llm 1.2 cannot be started with it: stage 1 has no decoder layer; tensorrt-llm"
+        "tensorrt-llm 1.2 cannot run this plan: stage 1 has no decoder layer; tensorrt-llm"
         " puts the embedding with the first of them and the head with the last\n"
     ) in answer.out
     fields = run(*asked, "--format", "json").fields
