@@ -125,7 +125,7 @@ Prices = Annotated[
     list[str] | None,
     typer.Option(
         "--price",
-        help="Of each chip of a machine: 'hgx-h100=2.10 USD/h', once for each machine; default: the"
+        help="Price of each chip of a machine: 'hgx-h100=2.10 USD/h', once for each machine; default: the"
         " machine's.",
     ),
 ]

@@ -123,7 +123,7 @@ Sparsity = Annotated[
 Steps = Annotated[int | None, typer.Option("--steps", help="Denoising steps of a diffusion model.")]
 Height = Annotated[int | None, typer.Option("--height", help="Height of a picture in pixels.")]
 Width = Annotated[int | None, typer.Option("--width", help="Width of a picture in pixels.")]
-Frames = Annotated[int | None, typer.Option("--frames", help="Of a film.")]
+Frames = Annotated[int | None, typer.Option("--frames", help="Frames of a video.")]
 Dimensions = Annotated[
     list[str] | None,
     typer.Option("--dimension", help="Size of an open axis of an ONNX file: batch=1."),
@@ -247,7 +247,7 @@ Draft = Annotated[
     str | None,
     typer.Option(
         "--draft",
-        help="Model that drafts tokens; 'lookup': none, as by n-grams.",
+        help="Model that drafts tokens, or 'lookup': from the text so far (n-grams).",
         autocompletion=completing.model_names,
     ),
 ]
@@ -258,7 +258,7 @@ Acceptance = Annotated[
     str | None,
     typer.Option(
         "--acceptance",
-        help="Acceptance rate of drafted tokens: '0.7', '70 %'; default: of the kind.",
+        help="Acceptance rate of drafted tokens: '0.7', '70 %'; default: as usual for the kind.",
     ),
 ]
 Kind = Annotated[
@@ -325,7 +325,7 @@ EngineName = Annotated[
         "--solver", "--engine", help="auto, or cp-sat: OR-Tools CP-SAT solves the question instead."
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed")]
+Seed = Annotated[int, typer.Option("--seed", help="Random seed.")]
 SharedTokens = Annotated[
     bool,
     typer.Option(
@@ -335,7 +335,10 @@ SharedTokens = Annotated[
 ]
 Why = Annotated[
     bool,
-    typer.Option("--why", help="Also what binds, what more of it would buy, and other shapes."),
+    typer.Option(
+        "--why",
+        help="Also say what limits the plan, what better hardware brings, and what other plans reach.",
+    ),
 ]
 PlanOut = Annotated[Path | None, typer.Option("--out", help="Write the plan here, as JSON.")]
 SizingOut = Annotated[Path | None, typer.Option("--out", help="Write the answer here, as JSON.")]
@@ -344,7 +347,10 @@ CertificateOut = Annotated[
     typer.Option("--certificate", help="Write what `planner verify` needs here, as JSON."),
 ]
 CertificateFile = Annotated[
-    Path, typer.Argument(help="A certificate, as `planner plan --certificate` writes it.")
+    Path,
+    typer.Argument(
+        help="A certificate, as --certificate of `planner plan` or `planner cluster` writes it."
+    ),
 ]
 ProvedAgain = Annotated[
     bool,
@@ -372,7 +378,7 @@ ExpertChips = Annotated[
 LinkBandwidth = Annotated[
     str, typer.Option("--link", help="Bandwidth from one pool to the other: '50 GB/s'.")
 ]
-LinkLatency = Annotated[str, typer.Option("--link-latency", help="Its latency: '10 us'.")]
+LinkLatency = Annotated[str, typer.Option("--link-latency", help="Latency of that link: '10 us'.")]
 DecodeChips = Annotated[
     int | None, typer.Option("--decode-chips", help="Chips of the second machine.")
 ]

@@ -42,7 +42,7 @@ StackName = Annotated[
     str | None,
     typer.Option("--software", help="Software stack; default: as is usual for the chip."),
 ]
-MachineName = Annotated[str, typer.Option("--name", help="Of the machine, in kebab-case.")]
+MachineName = Annotated[str, typer.Option("--name", help="Name of the machine, in kebab-case.")]
 MachineOut = Annotated[
     Path | None, typer.Option("--out", help="Write the machine here, as TOML; default: print it.")
 ]

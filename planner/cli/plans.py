@@ -332,6 +332,8 @@ def plan_cluster(
     machine, so give --batch.
     """
     check_outputs({"--out": out, "--certificate": certificate})
+    if goal.sure is not None:
+        raise InputError("--sure is asked of one machine, not of a cluster; leave it out")
     if unlike and (goal.minimize is not None or goal.maximize not in (None, "tokens_per_s")):
         raise InputError(
             "--unlike plans for the most tokens a second; leave --minimize and --maximize out, and"

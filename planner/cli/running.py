@@ -7,7 +7,6 @@ import typer
 
 from planner.cli.arguments import (
     Degrees,
-    ModelName,
     Output,
     PlanFile,
     Prompt,
@@ -26,12 +25,16 @@ if TYPE_CHECKING:
     from planner.machines.topology import Topology
     from planner.plan import Plan
     from planner.running.comparing import Pair, PlanRun
+    from planner.workload import Workload
 
 Machine = Annotated[
     Path | None,
     typer.Option(
         "--machine", help="This machine, as `planner machine cores` writes it; default: measured."
     ),
+]
+Config = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A config.json, or a run that --save wrote.")
 ]
 Together = Annotated[int, typer.Option("--batch", help="Sequences of the one batch that is run.")]
 Save = Annotated[
@@ -54,7 +57,7 @@ RanksOf = Annotated[
     typer.Option("--ranks", help="Processes that the machine is shared out to; default: cores."),
 ]
 Repeats = Annotated[int, typer.Option("--repeats", help="Runs of each measurement.")]
-MachineName = Annotated[str, typer.Option("--name", help="Of the machine, in kebab-case.")]
+MachineName = Annotated[str, typer.Option("--name", help="Name of the machine, in kebab-case.")]
 MachineOut = Annotated[
     Path | None, typer.Option("--out", help="Write the machine here, as TOML; default: print it.")
 ]
@@ -62,7 +65,7 @@ MachineOut = Annotated[
 
 @grouped
 def run_here(
-    model: ModelName,
+    model: Config,
     *,
     plan: PlanFile = None,
     degrees: Degrees,
@@ -85,13 +88,8 @@ def run_here(
     from planner.running.launching import Ranks, check_extra
     from planner.running.saving import clock_for, saved_run, stages_csv
     from planner.space.degrees import uniform_plan
-    from planner.workload import Workload
 
-    check_writable(save, "--save")
-    if save is not None and save.suffix not in (".csv", ".json"):
-        raise InputError(f"--save {shortened(save)} must end in .csv or .json")
-    if clock is not None:
-        one_of("--clock", clock, "cpu", "wall")
+    _check(save, clock)
     check_extra()
     chosen = _chosen(plan, degrees)
     config = config_of(model)
@@ -101,15 +99,7 @@ def run_here(
     topology = _topology(fields, machine, software)
     if chosen is None:
         chosen = uniform_plan(graph, topology, **degrees.given())
-    workload = Workload.from_fields(
-        {
-            "batch_size": batch,
-            "prompt_tokens": whole("--prompt", prompt, "tokens"),
-            "output_tokens": whole("--output", output, "tokens"),
-            "arrivals": "together",
-        }
-    )
-    asked = Question(graph, config, topology, workload)
+    asked = Question(graph, config, topology, _load(batch, prompt, output))
     job = job_for(chosen, asked, seed=seed)
     counted = clock_for(cast(Clock | None, clock), job.ranks, cores_at_hand())
     for remark in remarks_on(job.ranks, cores_at_hand(), busy_cores()):
@@ -122,6 +112,29 @@ def run_here(
         write_whole(save, text, "--save")
     told = {"run": found.model_dump(mode="json"), "plan": chosen.model_dump(mode="json")}
     answer(format, "\n".join(run_lines(chosen, found)), told)
+
+
+def _check(save: Path | None, clock: str | None) -> None:
+    """Refuse before the work what cannot be written, or told."""
+    check_writable(save, "--save")
+    if save is not None and save.suffix not in (".csv", ".json"):
+        raise InputError(f"--save {shortened(save)} must end in .csv or .json")
+    if clock is not None:
+        one_of("--clock", clock, "cpu", "wall")
+
+
+def _load(batch: int, prompt: str, output: str) -> "Workload":
+    """The one batch that is run."""
+    from planner.workload import Workload
+
+    return Workload.from_fields(
+        {
+            "batch_size": batch,
+            "prompt_tokens": whole("--prompt", prompt, "tokens"),
+            "output_tokens": whole("--output", output, "tokens"),
+            "arrivals": "together",
+        }
+    )
 
 
 def _chosen(plan: Path | None, degrees: Degrees) -> "Plan | None":

@@ -8,6 +8,7 @@ from planner.answers.results import Result
 from planner.doors.answers import Answer, CompareAnswer, PlanAnswer, ScoreAnswer
 from planner.doors.questions import (
     AuditQuestion,
+    CommandQuestion,
     CompareQuestion,
     ExplainQuestion,
     ExportQuestion,
@@ -73,6 +74,10 @@ def answered(question: Question, handle: str, earlier: Result | None = None) -> 
         return _compare(question, handle)
     if isinstance(question, ScoreQuestion):
         return Answered(_score(question), {})
+    if isinstance(question, CommandQuestion):
+        from planner.doors.commanding import command_answer
+
+        return Answered(command_answer(question), {})
     if isinstance(question, NamesQuestion):
         return Answered(names_told(names_of(question.kind)), {})
     if isinstance(question, ParetoQuestion | MapQuestion | AuditQuestion):
