@@ -147,6 +147,7 @@ def model_by_name(launch: Launch) -> Modelled:
     """The graph of a launch's model, by its name alone: nothing on the disk is looked at."""
     if not launch.model:
         raise InputError("the command names no model; name one of the catalogue as model")
+    row_named(launch.model)
     return _of_the_catalogue(launch.model, launch, None)
 
 
@@ -154,7 +155,11 @@ def row_named(name: str) -> str:
     """The catalogue's row that a name stands for, by the name alone."""
     named = _named(name)
     if named is None:
-        raise _unknown(name)
+        near = listed(nearest_names(_tail(name), catalogue.model_names()))
+        raise InputError(
+            f"{shortened(name)} is the name of no model of the catalogue; name one of the same shape"
+            f" (the nearest names are {near})"
+        )
     return named.entry
 
 

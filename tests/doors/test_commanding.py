@@ -49,7 +49,7 @@ def test_files_of_options_are_refused_and_models_on_the_disk_are_not_looked_at(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="write its options into the command"):
         ask(f"{SERVE} --config options.yaml")
-    with pytest.raises(InputError, match="is no model of the catalogue"):
+    with pytest.raises(InputError, match="is the name of no model of the catalogue"):
         ask(f"vllm serve {tmp_path}")
     with pytest.raises(InputError, match="no engine is started"):
         ask("start")
@@ -57,5 +57,5 @@ def test_files_of_options_are_refused_and_models_on_the_disk_are_not_looked_at(
 
 def test_a_draft_model_is_looked_up_by_name():
     drafts = """--speculative-config '{"model": "/etc/config.json", "num_speculative_tokens": 2}'"""
-    with pytest.raises(InputError, match="is no model of the catalogue"):
+    with pytest.raises(InputError, match="is the name of no model of the catalogue"):
         ask(f"vllm serve Qwen/Qwen3-8B {drafts}")

@@ -153,7 +153,9 @@ def test_three_macs_hold_together_what_none_of_them_holds_alone():
     assert result.status == "optimal"
     whole = pl.partition_cluster(graph, cluster, work, minimize="tpot_s")
     assert whole.objective < result.objective
-    with pytest.raises(pl.InfeasibleError, match=r"add a pool, or store the weights in fewer bits") as caught:
+    with pytest.raises(
+        pl.InfeasibleError, match=r"add a pool, or store the weights in fewer bits"
+    ) as caught:
         pl.partition_cluster(
             graph, small.replace(pools=small.pools[1:], links=()), work, minimize="tpot_s"
         )
