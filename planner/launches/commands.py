@@ -55,12 +55,13 @@ CommandText = Annotated[str, Field(max_length=2**20)]
 def read_command(text: CommandText | Path, *, alone: bool = False) -> Reading:
     """What a command starts: a line of a shell, or several; a manifest of Kubernetes or docker
     compose; a file that holds one; or a folder with the scripts of an export. Nothing is run and
-    nothing fetched; of the disk, only files of options that the command names are read.
+    nothing fetched; of the disk, only files of options that the command names are read, and
+    `alone` none: the text is all that there is.
 
     InputError: what of the text is no command of an engine that is known, or has a value that is
     none.
     """
-    path = _path_of(text)
+    path = None if alone else _path_of(text)
     whole, folder = (str(text), None) if path is None else _text_and_folder(path)
     if not whole.strip():
         raise InputError("the command is empty; give one that starts an engine, or a file with one")
