@@ -23,7 +23,7 @@ from planner.errors import (
 )
 
 if TYPE_CHECKING:
-    from planner.answers.certificates import Certificate, Verdict
+    from planner.answers.certificates import Certificate, ClusterCertificate, Verdict
     from planner.answers.fronts import Front
     from planner.answers.results import (
         ClusterResult,
@@ -83,6 +83,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "planner.answers.certificates": (
         "Certificate",
+        "ClusterCertificate",
         "Verdict",
     ),
     "planner.answers.fronts": ("Front",),
@@ -204,6 +205,7 @@ __all__ = [
     "Chip",
     "ChipRange",
     "Cluster",
+    "ClusterCertificate",
     "ClusterResult",
     "CommandScore",
     "DeviceClass",

@@ -147,6 +147,13 @@ QUICK = (
     "map",
     "replan",
     "export",
+    "sweep",
+    "audit",
+    "validate",
+    "calibrate",
+    "machine",
+    "run",
+    "mcp",
 )
 
 

@@ -229,7 +229,12 @@ def test_what_code_imports_is_a_dependency_or_in_an_extra_and_the_other_way_roun
     known = modules_of(wanted) | TOLD_ALONE
     known |= {module for module, along in COMES_ALONG.items() if along in wanted}
     assert imported - known == set()
-    for name in set(users) - {"app", "notebook", "dask", "docs"}:  # what people start, or hand to us
+    for name in set(users) - {
+        "app",
+        "notebook",
+        "dask",
+        "docs",
+    }:  # what people start, or hand to us
         assert modules_of(users[name]) - imported == set(), name
 
 

@@ -2,12 +2,32 @@
 
 from typing import Literal
 
+from planner.machines.cluster import Cluster, PooledPlan
 from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.records import Record
 from planner.workload import Workload
+
+
+class ClusterCertificate(Record):
+    """A result on a cluster with all that is needed to check it."""
+
+    schema_version: Literal[1] = 1
+    graph: ModelGraph
+    cluster: Cluster
+    workload: Workload
+    field: str
+    direction: Literal["minimize", "maximize"]
+    limits: tuple[tuple[str, float], ...]
+    sure: float | None = None
+    power_scope: PowerScope | None
+    space: Space = "any"
+    plan: PooledPlan
+    status: Literal["optimal", "feasible"]
+    objective: float
+    bound: float
 
 
 class Certificate(Record):
@@ -35,6 +55,9 @@ class Certificate(Record):
     """The plan's score in the field."""
     bound: float
     """That no plan is better than."""
+
+
+AnyCertificate = Certificate | ClusterCertificate
 
 
 class Likeness(Record):

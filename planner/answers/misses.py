@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from planner.machines.cluster import PooledPlan
 from planner.plan import Plan
 from planner.records import Record
 from planner.scoring.score import Score
@@ -10,7 +11,7 @@ from planner.scoring.score import Score
 class NearMiss(Record):
     """A plan that is better than an answer's and breaks one of its limits, all others kept."""
 
-    plan: Plan
+    plan: PooledPlan | Plan
     score: Score
     field: str
     """The objective of the question."""

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from planner.answers.misses import NearMiss
+from planner.machines.cluster import PooledPlan
 from planner.plan import Plan
 from planner.records import Record
 
@@ -37,7 +38,7 @@ class Alternative(Record):
 
     shape: str
     """Such as "tensor × pipeline": the ways in which it uses more than one chip."""
-    plan: Plan | None
+    plan: PooledPlan | Plan | None
     """None where there is none, or none was found in time; `refused` says why."""
     objective: float | None
     effect: float | None
@@ -54,7 +55,10 @@ class Reasons(Record):
     direction: Literal["minimize", "maximize"]
     objective: float
     shape: str
-    """Of the plan itself."""
+    """Of the plan itself; on a cluster its pools."""
+    pools: tuple[str, ...] = ()
+    """On a cluster, those that the plan uses, in the order of the layers; the alternatives are then
+    the best plans without one of them."""
     binding: tuple[Binding, ...]
     """What holds it back, the strongest first."""
     prices: tuple[ShadowPrice, ...]
@@ -63,7 +67,7 @@ class Reasons(Record):
     """The best first, then the shapes of which there is no plan."""
     near_misses: tuple[NearMiss, ...] = ()
     """Better plans, each of which breaks one limit by the least; the smallest breach first."""
-    better: Plan | None = None
+    better: PooledPlan | Plan | None = None
     """Where a better plan than the result's was found on the way: that one, which all this then
     explains. The result's own is among the alternatives."""
     proved: bool = True

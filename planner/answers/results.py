@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal, cast
 
-from planner.answers.certificates import Certificate
+from planner.answers.certificates import Certificate, ClusterCertificate
 from planner.answers.misses import NearMiss
 from planner.answers.proof import Answer, Proof
 from planner.answers.question import Question
@@ -87,6 +87,37 @@ class ClusterResult(Answer):
     plan: PooledPlan
     score: Score
     cluster: Cluster
+
+    @property
+    def question(self) -> Question:
+        """What was asked."""
+        scope = None if self.score.power_scope == "unknown" else self.score.power_scope
+        return Question(self.field, self.limits, scope, space=self.space, sure=self.sure)
+
+    def certificate(self) -> ClusterCertificate:
+        """The result with all that `verify` needs to check it without the solver."""
+        shared = {
+            name: getattr(self, name)
+            for name in ClusterCertificate.model_fields
+            if name in type(self).model_fields
+        }
+        return ClusterCertificate(**shared, power_scope=self.question.power_scope)
+
+    def why(self, *, time_limit_s: float | None = None) -> Reasons:
+        """What binds: which pool, link or memory; what more of each would buy, and what the best
+        plan reaches without each pool (each solved again, to a proof); better plans that break one
+        limit. `time_limit_s` is shared out over these questions."""
+        # Runs up from the answers, as that of `Result` does.
+        from planner.planning.pooled_reasons import reasons_on_pools
+
+        return reasons_on_pools(self, time_limit_s=time_limit_s)
+
+    def near_misses(self, *, time_limit_s: float | None = None) -> tuple[NearMiss, ...]:
+        """The next better plans and which limit each breaks, by how much, as `Result` tells
+        them."""
+        from planner.planning.misses import near_misses_of
+
+        return near_misses_of(self, time_limit_s=time_limit_s)
 
 
 class Disaggregation(Answer):

@@ -65,7 +65,7 @@ COMMANDS: dict[str, Entry] = {
         "commands",
         "score",
         "Price a plan: one from a file, the uniform plan of given degrees, or what a command starts"
-        " (--from); and say why the machine's software cannot be started with it, where that is so.",
+        " (--from); and say why the machine's software cannot run it, where that is so.",
     ),
     "compare": Entry(
         "plans", "compare", "The best plan of one model on several machines, side by side."

@@ -1,7 +1,8 @@
 """Commands about where machines win: `map` and `crossover`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,10 +11,16 @@ from planner.cli.arguments import Basis, Drawn, Pue, RowsShape, Scope, figure, s
 from planner.cli.outputs import DRAWN, MapOut, PictureOut, answer_rows, check_out, write_out
 from planner.cli.progress import at_work
 from planner.cli.questions import question
-from planner.errors import InputError, check_word
+from planner.errors import InputError, UnknownNameError, check_word, shortened
+
+if TYPE_CHECKING:
+    from planner.machines.topology import Topology
 
 METRICS = ("energy_per_token_j", "usd_per_million_tokens", "chips")
 FAMILIES = ("dense", "moe")
+PROVERS = ("engines", "all", "none")
+RIVALS = ("hgx-h100", "groq-lpu-chain", "cerebras-cs3")
+"""Machines of a map where none is named."""
 
 Rivals = Annotated[
     list[str] | None,
@@ -104,12 +111,22 @@ BusyShare = Annotated[
 ]
 SpaceRule = Annotated[
     str | None,
-    typer.Option("--space", help="engine: plans that software can be started with; any: all."),
+    typer.Option(
+        "--space", help="engine: plans that the machines' software can run; any: all plans."
+    ),
 ]
 UnknownRule = Annotated[
     str | None,
     typer.Option(
         "--unknown", help="Machines of unknown power or price: refuse, or draw what is known."
+    ),
+]
+Prices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--price",
+        help="Price of each chip of a machine: 'hgx-h100=2.10 USD/h', once for each machine; default: the"
+        " machine's.",
     ),
 ]
 
@@ -131,6 +148,7 @@ class Agreed:
     power_scope: Scope = None
     power_basis: Drawn = None
     price_basis: Basis = None
+    price: Prices = None
     space: SpaceRule = None
     unknown: UnknownRule = None
 
@@ -157,6 +175,43 @@ class Agreed:
             is_open = self.users == "max"
             found["most_users"] = None if is_open else whole("--users", self.users, "users")
         return found
+
+    def priced(self, machines: Sequence[str]) -> "list[str | Topology]":
+        """The machines, with the prices that are given of them."""
+        prices = _prices(self.price or [])
+        if prices and self.price_basis is not None:
+            raise InputError(
+                "--price and --price-basis are both given; a price that is given has no basis, so"
+                " give one"
+            )
+        unknown = next((name for name in prices if name not in machines), None)
+        if unknown is not None:
+            raise UnknownNameError("machine of --price", unknown, machines)
+        return [_with_price(name, prices.get(name)) for name in machines]
+
+
+def _prices(entries: Sequence[str]) -> dict[str, str]:
+    """What --price says, by machine."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        name, is_given, price = (part.strip() for part in entry.partition("="))
+        if not is_given or not name or not price:
+            raise InputError(
+                f"--price must look like hgx-h100=2.10 USD/h, not {shortened(entry)!r}"
+            )
+        if name in found:
+            raise InputError(f"--price of {shortened(name)} is given twice; leave one out")
+        found[name] = price
+    return found
+
+
+def _with_price(name: str, price: str | None) -> "str | Topology":
+    if price is None:
+        return name
+    from planner.catalogue import load_topology
+    from planner.machines.accounts import with_price
+
+    return with_price(load_topology(name), price, "--price")
 
 
 def _whole(option: str, given: str | None, counted: str) -> int | None:
@@ -193,11 +248,12 @@ def draw_map(
     check_out(out, DRAWN)
     check_word(metric, METRICS, "--metric")
     check_word(family, FAMILIES, "--family")
+    check_word(proved, PROVERS, "--proved")
     asked = agreed.given()
     axes = {
         "sizes": _figures("--sizes", sizes, "parameters"),
         "speeds": _figures("--speeds", speeds, "tokens_per_s_per_user"),
-        "topologies": tuple(machines) if machines else None,
+        "topologies": agreed.priced(machines or RIVALS),
     }
     chosen: dict[str, Any] = {name: value for name, value in axes.items() if value is not None}
     chosen |= {"metric": metric, "family": family, "proved": proved}
@@ -230,8 +286,9 @@ def find_crossover(
     asked = agreed.given()
     proof_s = None if proof_time == "none" else figure("--proof-time", proof_time, "proof_time_s")
     chosen: dict[str, Any] = {"metric": metric, "family": family, "proof_time_s": proof_s}
+    one, other = agreed.priced((first, second))
     with at_work("looking for the size at which both are equal"):
-        made = crossover(first, second, **chosen, **asked)
+        made = crossover(one, other, **chosen, **asked)
     rows = [row.model_dump(mode="json") for row in made.rows]
     fields = made.model_dump(mode="json")
     fields |= {"verdict": made.verdict, "under": made.under}

@@ -108,7 +108,7 @@ ModelName = Annotated[
 TopologyName = Annotated[
     str,
     typer.Argument(
-        help="A name of the catalogue (see `planner topologies`), or a TOML file.",
+        help="NAME of the catalogue (see `planner topologies`), NAME:CHIPS, or a TOML file.",
         autocompletion=completing.machine_names,
     ),
 ]
@@ -123,7 +123,7 @@ Sparsity = Annotated[
 Steps = Annotated[int | None, typer.Option("--steps", help="Denoising steps of a diffusion model.")]
 Height = Annotated[int | None, typer.Option("--height", help="Height of a picture in pixels.")]
 Width = Annotated[int | None, typer.Option("--width", help="Width of a picture in pixels.")]
-Frames = Annotated[int | None, typer.Option("--frames", help="Of a film.")]
+Frames = Annotated[int | None, typer.Option("--frames", help="Frames of a video.")]
 Dimensions = Annotated[
     list[str] | None,
     typer.Option("--dimension", help="Size of an open axis of an ONNX file: batch=1."),
@@ -247,7 +247,7 @@ Draft = Annotated[
     str | None,
     typer.Option(
         "--draft",
-        help="Model that drafts tokens; 'lookup': none, as by n-grams.",
+        help="Model that drafts tokens, or 'lookup': from the text so far (n-grams).",
         autocompletion=completing.model_names,
     ),
 ]
@@ -258,7 +258,7 @@ Acceptance = Annotated[
     str | None,
     typer.Option(
         "--acceptance",
-        help="Acceptance rate of drafted tokens: '0.7', '70 %'; default: of the kind.",
+        help="Acceptance rate of drafted tokens: '0.7', '70 %'; default: as usual for the kind.",
     ),
 ]
 Kind = Annotated[
@@ -315,7 +315,7 @@ SpaceName = Annotated[
     str,
     typer.Option(
         "--space",
-        help="engine: plans that the machine's software can be started with; any: all plans.",
+        help="engine: plans that the machine's software can run; any: all plans.",
         callback=checked_space,
     ),
 ]
@@ -325,7 +325,7 @@ EngineName = Annotated[
         "--solver", "--engine", help="auto, or cp-sat: OR-Tools CP-SAT solves the question instead."
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed")]
+Seed = Annotated[int, typer.Option("--seed", help="Random seed.")]
 SharedTokens = Annotated[
     bool,
     typer.Option(
@@ -335,7 +335,10 @@ SharedTokens = Annotated[
 ]
 Why = Annotated[
     bool,
-    typer.Option("--why", help="Also what binds, what more of it would buy, and other shapes."),
+    typer.Option(
+        "--why",
+        help="Also say what limits the plan, what better hardware brings, and what other plans reach.",
+    ),
 ]
 PlanOut = Annotated[Path | None, typer.Option("--out", help="Write the plan here, as JSON.")]
 SizingOut = Annotated[Path | None, typer.Option("--out", help="Write the answer here, as JSON.")]
@@ -344,7 +347,10 @@ CertificateOut = Annotated[
     typer.Option("--certificate", help="Write what `planner verify` needs here, as JSON."),
 ]
 CertificateFile = Annotated[
-    Path, typer.Argument(help="A certificate, as `planner plan --certificate` writes it.")
+    Path,
+    typer.Argument(
+        help="A certificate, as --certificate of `planner plan` or `planner cluster` writes it."
+    ),
 ]
 ProvedAgain = Annotated[
     bool,
@@ -372,7 +378,7 @@ ExpertChips = Annotated[
 LinkBandwidth = Annotated[
     str, typer.Option("--link", help="Bandwidth from one pool to the other: '50 GB/s'.")
 ]
-LinkLatency = Annotated[str, typer.Option("--link-latency", help="Its latency: '10 us'.")]
+LinkLatency = Annotated[str, typer.Option("--link-latency", help="Latency of that link: '10 us'.")]
 DecodeChips = Annotated[
     int | None, typer.Option("--decode-chips", help="Chips of the second machine.")
 ]
@@ -441,6 +447,20 @@ class Requests:
     prompt: Prompt = "1024"
     output: Output = "256"
     cached_share: Cached = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The same where only a number of requests at once can be planned for, and no rate."""
+
+    batch: Batch = None
+    prompt: Prompt = "1024"
+    output: Output = "256"
+    cached_share: Cached = "0"
+
+    def requests(self) -> Requests:
+        """As all other commands take them."""
+        return Requests(self.batch, None, self.prompt, self.output, self.cached_share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -587,6 +607,13 @@ class Asked(NamedTuple):
     workload: "Workload"
 
 
+class Counted(NamedTuple):
+    """A machine, and how many chips of it; None: as the catalogue has them."""
+
+    name: str
+    chips: int | None
+
+
 def asked_of(
     model: str,
     topology: str,
@@ -603,18 +630,46 @@ def asked_of(
 ) -> Asked:
     """The nouns that a command line names."""
     graph = graph_of(model, formats)
-    machine = pl.load_topology(
-        topology,
-        chips=chips,
-        software=software,
-        usable_memory=figure("--usable-memory", usable_memory, "fraction"),
-    )
+    machine = machine_of(topology, chips, software=software, usable_memory=usable_memory)
     if counts is not None:
         machine = counts.owned(machine)
     workload = workload_of(requests, arrivals, goal=goal)
     if drafts is not None:
         workload = workload.replace(speculation=speculation_of(drafts, formats))
     return Asked(graph, machine, workload)
+
+
+def counted_name(entry: str, chips: int | None = None, option: str = "--chips") -> "Counted":
+    """A machine as NAME or NAME:CHIPS, whose count is that of the option where both are given."""
+    name, is_counted, text = entry.rpartition(":")
+    # A colon may stand in a path too: C:\\machines\\mine.toml.
+    if not is_counted or not name or "\\" in text or "/" in text:
+        return Counted(entry, chips)
+    count = whole("chips", text, "chips")
+    if chips is not None and chips != count:
+        raise InputError(
+            f"{option} {chips} and {shortened(entry)} name different numbers of chips; give one of"
+            " them"
+        )
+    return Counted(name, count)
+
+
+def machine_of(
+    entry: str,
+    chips: int | None = None,
+    *,
+    software: str | None = None,
+    usable_memory: str | None = None,
+    option: str = "--chips",
+) -> "Topology":
+    """The machine of NAME or NAME:CHIPS, with the software that is asked for."""
+    named = counted_name(entry, chips, option)
+    return pl.load_topology(
+        named.name,
+        chips=named.chips,
+        software=software,
+        usable_memory=figure("--usable-memory", usable_memory, "fraction"),
+    )
 
 
 def graph_of(model: str, formats: Formats) -> "ModelGraph":

@@ -3,26 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from planner.calibration.converting import Ran, launch_of, measurements_of
-from planner.calibration.fitting import MEASURE, Fit
-from planner.calibration.measurements import (
-    Measurement,
-    is_measurements,
-    measurements_csv,
-    read_measurements,
-)
-from planner.calibration.scaling import Scaled, calibrated_toml, fit_or_scale
-from planner.calibration.validation import Refused, cases_of
+from planner.cli.arguments import counted_name
 from planner.cli.files import OutFile, check_outputs, write_all
 from planner.cli.streams import answer, complain
 from planner.errors import InputError, listed
-from planner.launches.launch import Launch
-from planner.readers.benchmarks.recognition import read_benchmarks
-from planner.report.text import aligned
+
+if TYPE_CHECKING:
+    from planner.calibration.converting import Ran
+    from planner.calibration.fitting import Fit
+    from planner.calibration.measurements import Measurement
+    from planner.calibration.scaling import Scaled
+    from planner.calibration.validation import Refused
+    from planner.launches.launch import Launch
 
 COMMAND_BESIDE = ".command"
 """Ends the name of a file beside a result, which holds the command that the engine was started
@@ -113,7 +109,7 @@ class Told:
 class _Rows(NamedTuple):
     """What files hold."""
 
-    rows: list[Measurement]
+    rows: "list[Measurement]"
     remarks: list[str]
 
 
@@ -143,7 +139,9 @@ def calibrate_files(
     answer(format, f"{len(rows)} rows in {to_csv}", stated)
 
 
-def _table(rows: Sequence[Measurement]) -> str:
+def _table(rows: "Sequence[Measurement]") -> str:
+    from planner.calibration.measurements import measurements_csv
+
     return measurements_csv(rows).rstrip("\n")
 
 
@@ -152,6 +150,10 @@ def _named(files: Sequence[Path]) -> str:
 
 
 def _rows_in(files: Sequence[Path], told: Told) -> _Rows:
+    from planner.calibration.converting import launch_of, measurements_of
+    from planner.calibration.measurements import is_measurements, read_measurements
+    from planner.readers.benchmarks.recognition import read_benchmarks
+
     found = _Rows([], [])
     results = [path for path in files if not is_measurements(path)]
     if not results and told.of_results():
@@ -170,17 +172,20 @@ def _rows_in(files: Sequence[Path], told: Told) -> _Rows:
     return found
 
 
-def _ran(path: Path, told: Told, common: Launch | None) -> Ran:
+def _ran(path: Path, told: Told, common: "Launch | None") -> "Ran":
     """What ran, by the options and by the command, which may lie beside the result."""
+    from planner.calibration.converting import Ran, launch_of
+
     beside = path.with_name(path.name + COMMAND_BESIDE)
+    named = counted_name(told.machine or "", told.chips)
     launch = common
     if launch is None and beside.is_file():
         launch = launch_of(str(beside))
     return Ran(
-        machine=told.machine or "",
+        machine=named.name,
         software=told.software or "",
         model=told.model or "",
-        chips=told.chips,
+        chips=named.chips,
         batch_size=told.batch,
         prompt_tokens=told.prompt,
         output_tokens=told.output,
@@ -196,11 +201,14 @@ def _ran(path: Path, told: Told, common: Launch | None) -> Ran:
 
 def _calibrate(
     files: Sequence[Path],
-    rows: Sequence[Measurement],
+    rows: "Sequence[Measurement]",
     out: Path,
     table: list[OutFile],
     format: str,
 ) -> None:
+    from planner.calibration.scaling import calibrated_toml, fit_or_scale
+    from planner.calibration.validation import cases_of
+
     cases, refused = cases_of(rows)
     if not cases:
         raise InputError(f"{_named(files)} has no row that can be predicted: {refused[0].reason}")
@@ -214,7 +222,7 @@ def _calibrate(
     answer(format, "\n".join(lines), fields)
 
 
-def _complain_of(refused: Sequence[Refused]) -> None:
+def _complain_of(refused: "Sequence[Refused]") -> None:
     if refused:
         first = refused[0]
         complain(
@@ -223,7 +231,10 @@ def _complain_of(refused: Sequence[Refused]) -> None:
         )
 
 
-def _fitted(fit: Fit) -> list[str]:
+def _fitted(fit: "Fit") -> list[str]:
+    from planner.calibration.fitting import MEASURE
+    from planner.report.text import aligned
+
     header = ("constant", "before", "after", "effect")
     moved = [
         (one.name, f"{one.before:.4g}", f"{one.after:.4g}", f"{one.effect:.2f}")
@@ -236,7 +247,9 @@ def _fitted(fit: Fit) -> list[str]:
     return lines
 
 
-def _scaled(scaled: Scaled) -> list[str]:
+def _scaled(scaled: "Scaled") -> list[str]:
+    from planner.report.text import aligned
+
     header = ("times of", "factor", "80 % interval")
     factors = [
         (one.part, f"{one.factor:.3g}", f"{one.low:.3g} to {one.high:.3g}")
@@ -246,7 +259,7 @@ def _scaled(scaled: Scaled) -> list[str]:
     return [*aligned([header, *factors]), "", told, _errors(scaled.fit)]
 
 
-def _errors(fit: Fit) -> str:
+def _errors(fit: "Fit") -> str:
     before = f"{100 * fit.median_before:.1f} %"
     after = f"{100 * fit.median_after:.1f} %"
     rows = f"{fit.rows} row{'s' * (fit.rows != 1)}"

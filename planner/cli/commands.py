@@ -27,6 +27,7 @@ from planner.cli.arguments import (
     Usable,
     asked_of,
     chips_of,
+    counted_name,
     seconds,
     space_of,
     speculation_of,
@@ -129,7 +130,7 @@ def score(
     format: Shape = "table",
 ) -> None:
     """Price a plan: one from a file, the uniform plan of given degrees, or what a command starts
-    (--from); and say why the machine's software cannot be started with it, where that is so."""
+    (--from); and say why the machine's software cannot run it, where that is so."""
     taken = Unsaid(context)
     if of.command is not None:
         _refuse_with_command(model, topology, plan, degrees, usable_memory or exclude)
@@ -203,20 +204,12 @@ def _scored_plan(asked: Asked, plan: Path | None, degrees: Degrees) -> "Plan":
                 " so give one or the other"
             )
         return read_plan(plan)
-    from planner.pricing.engines import in_flight
-
-    made = pl.uniform_plan(asked.graph, asked.topology, **degrees.given())
-    batch = asked.workload.batch_size
-    if degrees.micro_batches is None and batch is not None:
-        # Where an engine keeps each sequence by itself, only now is it known how many there are.
-        sequences = -(-batch // made.replicas)
-        kept = in_flight(asked.topology.software.engine, len(made.stages), sequences)
-        return made.replace(micro_batches=kept or made.micro_batches)
-    return made
+    batch_size = asked.workload.batch_size
+    return pl.uniform_plan(asked.graph, asked.topology, **degrees.given(), batch_size=batch_size)
 
 
 def _startable_lines(software: "Software", faults: list[str], space: "Space") -> list[str]:
-    """Whether the software can be started with a plan."""
+    """Whether the software can run a plan."""
     from planner.report.plans import space_line, versioned
 
     if space == "any":
@@ -225,8 +218,8 @@ def _startable_lines(software: "Software", faults: list[str], space: "Space") ->
         return [space_line(space, [software])]
     named = versioned(software)
     if not faults:
-        return [f"{named} can be started with it"]
-    return [f"{named} cannot be started with it: {fault}" for fault in faults]
+        return [f"{named} can run this plan"]
+    return [f"{named} cannot run this plan: {fault}" for fault in faults]
 
 
 def _scored(
@@ -235,9 +228,10 @@ def _scored(
     """The price of a command."""
     if of.command is None or of.machine is None:
         raise InputError("--from needs a machine; say which with --machine NAME")
+    named = counted_name(of.machine, machine.pop("chips"))
     return pl.score_command(
         _reading(of.command, formats),
-        of.machine,
+        named.name,
         workload,
         model=of.stand_in,
         best=of.best,
@@ -246,6 +240,7 @@ def _scored(
         time_limit_s=seconds(of.time_limit),
         progress=Meter(),
         owned=counts.owned,
+        chips=named.chips,
         **machine,
         **counts.bases(),
     )

@@ -177,7 +177,7 @@ def _software(name: str) -> Shown:
     software, figures = load_stack(name)
     engine = software.engine
     known = "known" if engine.is_known else "not known: any plan is planned for it"
-    lines = [f"{software.name}: rules of what it can be started with are {known}"]
+    lines = [f"{software.name}: rules of which plans it can run are {known}"]
     told = software.model_dump(mode="json")
     return Shown(lines, told, _figure_rows(figures))
 

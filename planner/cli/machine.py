@@ -2,7 +2,7 @@
 that somebody described, as a file that plans are made on."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,17 +11,10 @@ from planner.cli.examples import EXAMPLES, epilog
 from planner.cli.files import check_writable, write_whole
 from planner.cli.running import cores
 from planner.cli.streams import answer
-from planner.detection.describing import Asked, Described, described
-from planner.detection.measuring import (
-    REPEATS,
-    Bench,
-    Measurement,
-    measured_here,
-    with_measurements,
-)
-from planner.detection.probing import machine_here
-from planner.readers.machines.recognition import merged, read_machine
-from planner.report.text import aligned
+
+if TYPE_CHECKING:
+    from planner.detection.describing import Described
+    from planner.detection.measuring import Measurement
 
 commands = typer.Typer(
     no_args_is_help=True,
@@ -49,7 +42,7 @@ StackName = Annotated[
     str | None,
     typer.Option("--software", help="Software stack; default: as is usual for the chip."),
 ]
-MachineName = Annotated[str, typer.Option("--name", help="Of the machine, in kebab-case.")]
+MachineName = Annotated[str, typer.Option("--name", help="Name of the machine, in kebab-case.")]
 MachineOut = Annotated[
     Path | None, typer.Option("--out", help="Write the machine here, as TOML; default: print it.")
 ]
@@ -68,6 +61,10 @@ def detect(
     format: Shape = "table",
 ) -> None:
     """Say what the machine at hand is, or one that was described."""
+    from planner.detection.describing import Asked, described
+    from planner.detection.probing import machine_here
+    from planner.readers.machines.recognition import merged, read_machine
+
     check_writable(out)
     seen = merged([read_machine(path) for path in described_in]) if described_in else machine_here()
     found = described(seen, Asked(name, chip, node, software))
@@ -77,7 +74,7 @@ def detect(
 @commands.command(epilog=epilog(EXAMPLES["machine measure"]))
 def measure(
     *,
-    repeats: Repeats = REPEATS,
+    repeats: Repeats = 7,
     chip: ChipName = None,
     software: StackName = None,
     name: MachineName = "my-machine",
@@ -85,6 +82,10 @@ def measure(
     format: Shape = "table",
 ) -> None:
     """Measure what the memory and the arithmetic of the machine at hand reach."""
+    from planner.detection.describing import Asked, described
+    from planner.detection.measuring import Bench, measured_here, with_measurements
+    from planner.detection.probing import machine_here
+
     check_writable(out)
     found = described(machine_here(), Asked(name, chip, None, software))
     measured = measured_here(Bench(repeats=repeats))
@@ -97,12 +98,14 @@ def measure(
 
 
 def _tell(
-    found: Described,
+    found: "Described",
     out: Path | None,
     format: str,
-    measured: list[Measurement] | tuple[Measurement, ...],
+    measured: "list[Measurement] | tuple[Measurement, ...]",
 ) -> None:
     """The file, and what is to be known of it."""
+    from planner.report.text import aligned
+
     read = found.read()
     if out is not None:
         write_whole(out, found.text.rstrip("\n"))

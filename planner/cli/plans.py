@@ -12,6 +12,7 @@ import planner as pl
 from planner.cli.arguments import (
     Arrivals,
     Asked,
+    Batches,
     CertificateFile,
     CertificateOut,
     Chips,
@@ -48,17 +49,16 @@ from planner.cli.arguments import (
     asked_of,
     chips_of,
     engine_of,
-    figure,
     graph_of,
+    machine_of,
     memory_bytes,
     seconds,
     space_of,
     speculation_of,
-    whole,
     workload_of,
 )
 from planner.cli.exports import Handing, with_export
-from planner.cli.files import OutFile, check_outputs, check_writable, write_whole
+from planner.cli.files import OutFile, check_outputs, check_writable, write_all, write_whole
 from planner.cli.progress import Meter, at_work
 from planner.cli.questions import Unsaid, question
 from planner.cli.streams import answer
@@ -66,7 +66,7 @@ from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 
 if TYPE_CHECKING:
     from planner.answers.certificates import Verdict
-    from planner.answers.results import ClusterResult, Disaggregation, Pairing, Result
+    from planner.answers.results import ClusterResult, Disaggregation, Fleet, Pairing, Result
     from planner.machines.cluster import Cluster
     from planner.machines.topology import Topology
     from planner.planning.sizing import Extent
@@ -141,22 +141,29 @@ def _told(result: "Result", why: bool, goal: Goal) -> tuple[str, dict[str, Any]]
     """A result as text and as fields, with its reasons where they are asked for."""
     from planner.cli.answers import result_fields
 
-    text = str(result)
-    fields = result_fields(result) | _miss_fields(result)
-    if why:
-        reasons = result.why(time_limit_s=seconds(goal.time_limit))
-        text = f"{text}\n\n{reasons}"
-        fields["why"] = reasons.model_dump(mode="json")
-    return text, fields
+    text, reasons = with_reasons(result, why, goal)
+    return text, result_fields(result) | _miss_fields(result) | reasons
+
+
+def with_reasons(
+    found: "Result | ClusterResult | Fleet", why: bool, goal: Goal
+) -> tuple[str, dict[str, Any]]:
+    """An answer as text, with its reasons where they are asked for; these as fields."""
+    if not why or not hasattr(found, "why"):
+        return str(found), {}
+    reasons = found.why(time_limit_s=seconds(goal.time_limit))
+    return f"{found}\n\n{reasons}", {"why": reasons.model_dump(mode="json")}
 
 
 def _check(asked: Asked, handing: Handing, out: Path | None, certificate: Path | None) -> None:
-    """Refuse before the work what a plan cannot be written to, or started with."""
+    """Refuse before the work what a plan cannot be written to, or be run by."""
     check_outputs({"--out": out, "--certificate": certificate})
     handing.check_machine(asked.graph, asked.topology)
 
 
-def _outputs(result: "Result", out: Path | None, certificate: Path | None) -> list[OutFile]:
+def _outputs(
+    result: "Result | ClusterResult", out: Path | None, certificate: Path | None
+) -> list[OutFile]:
     """The plan and its certificate, as far as they are wanted."""
     outputs = []
     if out is not None:
@@ -203,7 +210,9 @@ def disaggregate_pools(
     asked = asked_of(model, prefill, formats, requests, **of_first)
     other = None
     if decode is not None:
-        other = counts.owned(pl.load_topology(decode, chips=decode_chips, software=stack))
+        other = counts.owned(
+            machine_of(decode, decode_chips, software=stack, option="--decode-chips")
+        )
     if other is None and decode_chips is not None:
         raise InputError(
             "--decode-chips needs a second machine; without one the pools share out the chips of"
@@ -270,7 +279,9 @@ def pair_machines(
     }
     asked = asked_of(model, attention, formats, requests, **of_first)
     options = {"link": _link(link, link_latency), **_priced_options(goal, counts)}
-    other = counts.owned(pl.load_topology(experts, chips=expert_chips, software=software))
+    other = counts.owned(
+        machine_of(experts, expert_chips, software=software, option="--expert-chips")
+    )
     with at_work("planning both machines"):
         result = pl.disaggregate_attention(
             asked.graph,
@@ -304,25 +315,39 @@ def plan_cluster(
     context: typer.Context,
     unlike: Unlike = False,
     formats: Formats,
-    requests: Requests,
+    batches: Batches,
     arrivals: Arrivals = "steady",
     software: Stack = None,
     goal: Goal,
     space: SpaceName = "engine",
     counts: Counts,
+    why: Why = False,
     out: PlanOut = None,
+    certificate: CertificateOut = None,
     format: Shape = "table",
 ) -> None:
-    """Find the best plan on pools of unlike chips, and prove it."""
-    check_writable(out)
+    """Find the best plan on pools of unlike chips, and prove it.
+
+    There is no --rate: how many requests are in flight at a rate is only worked out for one
+    machine, so give --batch.
+    """
+    check_outputs({"--out": out, "--certificate": certificate})
+    if goal.sure is not None:
+        raise InputError("--sure is asked of one machine, not of a cluster; leave it out")
     if unlike and (goal.minimize is not None or goal.maximize not in (None, "tokens_per_s")):
         raise InputError(
             "--unlike plans for the most tokens a second; leave --minimize and --maximize out, and"
             " give --limit"
         )
-    if unlike and out is not None:
-        raise InputError("--unlike finds several plans; take --format json in place of --out")
+    of_one = {"--out": out, "--certificate": certificate, "--why": why or None}
+    given = next((name for name, value in of_one.items() if value is not None), None)
+    if unlike and given is not None:
+        raise InputError(
+            f"--unlike finds several plans, and {given} is of one; leave it out, and take"
+            " --format json"
+        )
     aim = replace(goal, maximize="tokens_per_s") if unlike else goal
+    requests = batches.requests()
     graph = graph_of(model, formats)
     pools = _owned(pl.load_cluster(cluster), counts, software)
     workload = workload_of(requests, arrivals, goal=aim)
@@ -336,10 +361,10 @@ def plan_cluster(
     else:
         found = pl.partition_cluster(graph, pools, workload, **options)
         fields = _pooled_fields(found)
-        if out is not None:
-            write_whole(out, found.plan.to_json())
-    fields |= {"model": graph.name, "cluster": pools.name}
-    answer(format, *Unsaid(context).add(str(found), fields, requests, aim, graph))
+        write_all(_outputs(found, out, certificate))
+    text, reasons = with_reasons(found, why, aim)
+    fields |= {"model": graph.name, "cluster": pools.name, **reasons}
+    answer(format, *Unsaid(context).add(text, fields, requests, aim, graph))
 
 
 def _owned(cluster: "Cluster", counts: Counts, software: str | None) -> "Cluster":
@@ -390,7 +415,8 @@ def compare(
     from planner.cli.answers import comparison, result_fields
 
     options = goal.options(counts) | {"space": space_of(space)}
-    machines = [counts.owned(_counted(one, software, usable_memory)) for one in topologies]
+    found = [machine_of(one, software=software, usable_memory=usable_memory) for one in topologies]
+    machines = [counts.owned(one) for one in found]
     machines = _alike(machines, options, counts)
     graph = graph_of(model, formats)
     workload = workload_of(requests, arrivals, goal=goal)
@@ -417,17 +443,6 @@ def compare(
     fields = {"results": [result_fields(result) for result in results], "refused": dict(refusals)}
     told = comparison(results, refusals)
     answer(format, *Unsaid(context).add(told, fields, requests, goal, graph))
-
-
-def _counted(entry: str, software: str | None, usable_memory: str | None) -> "Topology":
-    """A machine as NAME or NAME:CHIPS."""
-    name, _, count = entry.partition(":")
-    return pl.load_topology(
-        name,
-        chips=whole("chips", count, "chips") if count else None,
-        software=software,
-        usable_memory=figure("--usable-memory", usable_memory, "fraction"),
-    )
 
 
 def _alike(machines: "list[Topology]", options: dict[str, Any], counts: Counts) -> "list[Topology]":
@@ -509,12 +524,9 @@ def verify(
     Status 0: confirmed; 5: confirmed, but the model, machine or software is not the catalogue's of
     that name; 6: not confirmed; 4: no time to confirm it; 2: something in it is false.
     """
-    from planner.readers.files import read_text
-
     try:
-        given = pl.Certificate.from_json(read_text(certificate, "a certificate"))
         verdict = pl.verify(
-            given,
+            certificate,
             time_limit_s=seconds(time_limit),
             memory_limit_bytes=memory_bytes(memory_limit),
             again=again,

@@ -1,14 +1,12 @@
 """The command `planner run`: a plan carried out on processes of this machine, beside its price."""
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from planner import catalogue
 from planner.cli.arguments import (
     Degrees,
-    ModelName,
     Output,
     PlanFile,
     Prompt,
@@ -21,43 +19,22 @@ from planner.cli.arguments import (
 )
 from planner.cli.files import check_writable, write_whole
 from planner.cli.streams import answer, complain
-from planner.detection.probing import machine_here
-from planner.detection.toml_writing import toml_text
 from planner.errors import InputError, shortened
-from planner.machines.topology import Topology
-from planner.plan import Plan
-from planner.readers.files import CONFIG_BYTES, read_json
-from planner.readers.plan_file import read_plan
-from planner.readers.run_file import Clock, is_run, run_in
-from planner.report.plans import plan_line
-from planner.report.text import aligned
-from planner.running.comparing import (
-    STACK,
-    WORK_STACK,
-    Pair,
-    PlanRun,
-    Question,
-    job_for,
-    run_plan,
-)
-from planner.running.cores import (
-    busy_cores,
-    cores_at_hand,
-    machine_of_cores,
-    measured_core,
-    memory_at_hand_bytes,
-    remarks_on,
-)
-from planner.running.launching import Ranks, check_extra
-from planner.running.saving import clock_for, saved_run, stages_csv
-from planner.space.degrees import uniform_plan
-from planner.workload import Workload
+
+if TYPE_CHECKING:
+    from planner.machines.topology import Topology
+    from planner.plan import Plan
+    from planner.running.comparing import Pair, PlanRun
+    from planner.workload import Workload
 
 Machine = Annotated[
     Path | None,
     typer.Option(
         "--machine", help="This machine, as `planner machine cores` writes it; default: measured."
     ),
+]
+Config = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A config.json, or a run that --save wrote.")
 ]
 Together = Annotated[int, typer.Option("--batch", help="Sequences of the one batch that is run.")]
 Save = Annotated[
@@ -80,7 +57,7 @@ RanksOf = Annotated[
     typer.Option("--ranks", help="Processes that the machine is shared out to; default: cores."),
 ]
 Repeats = Annotated[int, typer.Option("--repeats", help="Runs of each measurement.")]
-MachineName = Annotated[str, typer.Option("--name", help="Of the machine, in kebab-case.")]
+MachineName = Annotated[str, typer.Option("--name", help="Name of the machine, in kebab-case.")]
 MachineOut = Annotated[
     Path | None, typer.Option("--out", help="Write the machine here, as TOML; default: print it.")
 ]
@@ -88,7 +65,7 @@ MachineOut = Annotated[
 
 @grouped
 def run_here(
-    model: ModelName,
+    model: Config,
     *,
     plan: PlanFile = None,
     degrees: Degrees,
@@ -104,11 +81,15 @@ def run_here(
 ) -> None:
     """Carry a plan out on processes of this machine, with random weights, and show what it took
     beside what it was priced at."""
-    check_writable(save, "--save")
-    if save is not None and save.suffix not in (".csv", ".json"):
-        raise InputError(f"--save {shortened(save)} must end in .csv or .json")
-    if clock is not None:
-        one_of("--clock", clock, "cpu", "wall")
+    from planner import catalogue
+    from planner.readers.run_file import Clock
+    from planner.running.comparing import Question, job_for, run_plan
+    from planner.running.cores import busy_cores, cores_at_hand, remarks_on
+    from planner.running.launching import Ranks, check_extra
+    from planner.running.saving import clock_for, saved_run, stages_csv
+    from planner.space.degrees import uniform_plan
+
+    _check(save, clock)
     check_extra()
     chosen = _chosen(plan, degrees)
     config = config_of(model)
@@ -118,15 +99,7 @@ def run_here(
     topology = _topology(fields, machine, software)
     if chosen is None:
         chosen = uniform_plan(graph, topology, **degrees.given())
-    workload = Workload.from_fields(
-        {
-            "batch_size": batch,
-            "prompt_tokens": whole("--prompt", prompt, "tokens"),
-            "output_tokens": whole("--output", output, "tokens"),
-            "arrivals": "together",
-        }
-    )
-    asked = Question(graph, config, topology, workload)
+    asked = Question(graph, config, topology, _load(batch, prompt, output))
     job = job_for(chosen, asked, seed=seed)
     counted = clock_for(cast(Clock | None, clock), job.ranks, cores_at_hand())
     for remark in remarks_on(job.ranks, cores_at_hand(), busy_cores()):
@@ -141,8 +114,33 @@ def run_here(
     answer(format, "\n".join(run_lines(chosen, found)), told)
 
 
-def _chosen(plan: Path | None, degrees: Degrees) -> Plan | None:
+def _check(save: Path | None, clock: str | None) -> None:
+    """Refuse before the work what cannot be written, or told."""
+    check_writable(save, "--save")
+    if save is not None and save.suffix not in (".csv", ".json"):
+        raise InputError(f"--save {shortened(save)} must end in .csv or .json")
+    if clock is not None:
+        one_of("--clock", clock, "cpu", "wall")
+
+
+def _load(batch: int, prompt: str, output: str) -> "Workload":
+    """The one batch that is run."""
+    from planner.workload import Workload
+
+    return Workload.from_fields(
+        {
+            "batch_size": batch,
+            "prompt_tokens": whole("--prompt", prompt, "tokens"),
+            "output_tokens": whole("--output", output, "tokens"),
+            "arrivals": "together",
+        }
+    )
+
+
+def _chosen(plan: Path | None, degrees: Degrees) -> "Plan | None":
     """The plan of a file; None where degrees say it."""
+    from planner.readers.plan_file import read_plan
+
     if plan is None:
         return None
     if degrees != Degrees():
@@ -153,6 +151,9 @@ def _chosen(plan: Path | None, degrees: Degrees) -> Plan | None:
 def config_of(model: str) -> dict[str, Any]:
     """The fields of a config.json, or of the one that a run holds; names of the catalogue have
     none."""
+    from planner.readers.files import CONFIG_BYTES, read_json
+    from planner.readers.run_file import is_run, run_in
+
     path = Path(model)
     path = path / "config.json" if path.is_dir() else path
     if path.suffix != ".json":
@@ -166,14 +167,20 @@ def config_of(model: str) -> dict[str, Any]:
 
 def _machine(machine: Path | None, ranks: int) -> dict[str, Any]:
     """The machine of a file, or this one, measured now; it has a chip for each rank."""
+    from planner import catalogue
+    from planner.running.cores import cores_at_hand
+
     if machine is not None:
         return catalogue.topology_fields(str(machine))
     complain("measuring a core of this machine; `planner machine cores --out` keeps it")
     return _here(7, "here", max(ranks, cores_at_hand()))
 
 
-def _topology(fields: dict[str, Any], machine: Path | None, software: str | None) -> Topology:
+def _topology(fields: dict[str, Any], machine: Path | None, software: str | None) -> "Topology":
     """That machine, priced by its own stack or by one that was calibrated."""
+    from planner import catalogue
+    from planner.running.comparing import STACK, WORK_STACK
+
     topology = catalogue.described_topology(fields, software=software)
     if topology.software.name not in (STACK, WORK_STACK):
         given = f"--machine {shortened(machine)}" if software is None else f"--software {software}"
@@ -186,6 +193,9 @@ def _topology(fields: dict[str, Any], machine: Path | None, software: str | None
 
 def _here(repeats: int, name: str, ranks: int) -> dict[str, Any]:
     """This machine's file."""
+    from planner.detection.probing import machine_here
+    from planner.running.cores import machine_of_cores, measured_core, memory_at_hand_bytes
+
     named = (one.product for one in machine_here().devices if one.kind == "cpu")
     processor = next(named, "") or "this machine"
     return machine_of_cores(measured_core(repeats), name, ranks, memory_at_hand_bytes(), processor)
@@ -200,6 +210,9 @@ def cores(
     format: Shape = "table",
 ) -> None:
     """Measure one core as ranks of `planner run` use it, and describe this machine by its cores."""
+    from planner.detection.toml_writing import toml_text
+    from planner.running.cores import cores_at_hand
+
     check_writable(out)
     fields = _here(repeats, name, ranks or cores_at_hand())
     text = toml_text(fields).rstrip("\n")
@@ -209,8 +222,11 @@ def cores(
     answer(format, text, {"machine": fields})
 
 
-def run_lines(plan: Plan, found: PlanRun) -> list[str]:
+def run_lines(plan: "Plan", found: "PlanRun") -> list[str]:
     """What a person reads: predicted beside measured."""
+    from planner.report.plans import plan_line
+    from planner.report.text import aligned
+
     rows = [("", "predicted", "measured", "predicted / measured")]
     for stage in found.stages:
         named = f"stage {stage.stage}" + (f", each of {stage.ranks}" if stage.ranks > 1 else "")
@@ -229,6 +245,6 @@ def run_lines(plan: Plan, found: PlanRun) -> list[str]:
     return [plan_line(plan), "", *aligned(rows)]
 
 
-def _row(name: str, pair: Pair, scale: float) -> tuple[str, str, str, str]:
+def _row(name: str, pair: "Pair", scale: float) -> tuple[str, str, str, str]:
     ratio = "" if pair.ratio is None else f"{pair.ratio:.2f}"
     return name, f"{pair.predicted / scale:.4g}", f"{pair.measured / scale:.4g}", ratio

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from planner.cli.streams import complain, say
-from planner.doors.mcp_server import check_extra, serve_mcp
 
 
 def mcp() -> None:
     """Answer assistants over the Model Context Protocol, on standard input and output."""
+    from planner.doors.mcp_server import check_extra, serve_mcp
+
     check_extra()
     if sys.stdin.isatty():
         complain("this speaks with an assistant, and waits for one on standard input")

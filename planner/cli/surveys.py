@@ -6,40 +6,23 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner import catalogue
-from planner.calibration.intervals import Interval, intervals_from
-from planner.calibration.leaving_out import Outside
-from planner.calibration.measurements import COLLECTIVES, PUBLISHED, read_measurements
-from planner.calibration.powers import Drawn
-from planner.calibration.reporting import calibration_report
-from planner.calibration.shipping import (
-    Recipe,
-    Shipped,
-    fit_draws,
-    fit_recipes,
-    left_out_stacks,
-    recipes,
-    ship,
-    ship_draws,
-    ship_intervals,
-    write_left_out,
-)
-from planner.calibration.validation import accuracies_of, cases_of
 from planner.cli import calibrating
 from planner.cli.arguments import Shape, TimeLimit, seconds
 from planner.cli.files import check_writable, write_whole
 from planner.cli.progress import SweepMeter
 from planner.cli.streams import answer, complain
 from planner.errors import InputError, UnknownNameError, shortened
-from planner.report.text import aligned
-from planner.studies.audits.audits import audit as audited
-from planner.studies.sweeps.specs import read_spec
-from planner.studies.sweeps.sweeps import sweep
-from planner.studies.sweeps.workers import Processes
+
+if TYPE_CHECKING:
+    from planner.calibration.intervals import Interval
+    from planner.calibration.leaving_out import Outside
+    from planner.calibration.powers import Drawn
+    from planner.calibration.shipping import Recipe, Shipped
+    from planner.studies.sweeps.workers import Processes
 
 SpecFile = Annotated[
     Path,
@@ -86,6 +69,9 @@ def sweep_spec(
     format: Shape = "table",
 ) -> None:
     """Find the best plans of all combinations in a file; Ctrl-C keeps what is done."""
+    from planner.studies.sweeps.specs import read_spec
+    from planner.studies.sweeps.sweeps import sweep
+
     asked = read_spec(spec)
     check_writable(out)
     meter = SweepMeter()
@@ -115,6 +101,10 @@ def sweep_spec(
 
 def validate(measurements: Measured = None, format: Shape = "table") -> None:
     """Compare predictions with measurements, family by family."""
+    from planner.calibration.measurements import PUBLISHED, read_measurements
+    from planner.calibration.validation import accuracies_of, cases_of
+    from planner.report.text import aligned
+
     cases, refused = cases_of(read_measurements(measurements or PUBLISHED))
     found = accuracies_of(cases, refused)
     header = ("family", "rows", "predicted", "median error", "p90", "bias", "within 80 % interval")
@@ -141,6 +131,8 @@ def validate(measurements: Measured = None, format: Shape = "table") -> None:
 def audit(claims: ClaimsFile = None, time_limit: TimeLimit = None, format: Shape = "table") -> None:
     """Hold claims against capacity, roofline, arithmetic, sources, each other, and the best
     plans."""
+    from planner.studies.audits.audits import audit as audited
+
     found = audited(
         claims,
         time_limit_s=seconds(time_limit),
@@ -206,6 +198,9 @@ def calibrate(
 def _ship(stack: str | None, report: Path | None, format: str) -> None:
     """All stacks, what chips draw, and all intervals, since how sure a stack is depends on what
     the others' rows say; or the constants of the one stack alone. The report counts chips too."""
+    from planner import catalogue
+    from planner.calibration.shipping import fit_recipes, ship
+
     wanted = _recipes_of(stack)
     folder = catalogue.topologies_folder()
     fitted: list[Shipped] = []
@@ -227,20 +222,31 @@ def _ship(stack: str | None, report: Path | None, format: str) -> None:
     answer(format, "\n".join(_constants(fitted)), fields)
 
 
-def _fresh_processes() -> Processes:
+def _fresh_processes() -> "Processes":
     """That have not read the catalogue yet, one a core."""
+    from planner.studies.sweeps.workers import Processes
+
     return Processes(os.cpu_count() or 1)
 
 
 def _ship_rest(
     stack: str | None,
-    wanted: Sequence[Recipe],
-    fitted: Sequence[Shipped],
+    wanted: "Sequence[Recipe]",
+    fitted: "Sequence[Shipped]",
     report: Path | None,
     folder: Path,
 ) -> None:
     """What follows from the constants: of all stacks it is written beside them, of one alone it
     is only reported."""
+    from planner.calibration.intervals import intervals_from
+    from planner.calibration.shipping import (
+        fit_draws,
+        left_out_stacks,
+        ship_draws,
+        ship_intervals,
+        write_left_out,
+    )
+
     draws, host_share = fit_draws()
     if stack is None:
         ship_draws(draws, host_share, folder)
@@ -256,7 +262,9 @@ def _ship_rest(
         write_whole(report, text.rstrip())
 
 
-def _recipes_of(stack: str | None) -> list[Recipe]:
+def _recipes_of(stack: str | None) -> "list[Recipe]":
+    from planner.calibration.shipping import recipes
+
     by_stack = {recipe.stack: recipe for recipe in recipes()}
     if stack is None:
         return list(by_stack.values())
@@ -265,7 +273,9 @@ def _recipes_of(stack: str | None) -> list[Recipe]:
     return [by_stack[stack]]
 
 
-def _constants(fitted: Sequence[Shipped]) -> list[str]:
+def _constants(fitted: "Sequence[Shipped]") -> list[str]:
+    from planner.report.text import aligned
+
     rows = [("stack", "constant", "value")]
     for one in fitted:
         rows += [(one.stack, name, f"{value:.3g}") for name, value in one.constants.items()]
@@ -273,11 +283,15 @@ def _constants(fitted: Sequence[Shipped]) -> list[str]:
 
 
 def _report(
-    left_out: Sequence[Outside],
-    made: Interval,
-    fitted: Sequence[Shipped],
-    draws: Sequence[Drawn],
+    left_out: "Sequence[Outside]",
+    made: "Interval",
+    fitted: "Sequence[Shipped]",
+    draws: "Sequence[Drawn]",
     host_share: float,
 ) -> str:
+    from planner.calibration.measurements import COLLECTIVES, PUBLISHED, read_measurements
+    from planner.calibration.reporting import calibration_report
+    from planner.calibration.validation import cases_of
+
     rows = [*read_measurements(PUBLISHED), *read_measurements(COLLECTIVES)]
     return calibration_report(*cases_of(rows), left_out, made, fitted, draws, host_share)

@@ -124,7 +124,7 @@ class ScoreAnswer(Record):
     plan: str
     figures: tuple[Told, ...]
     faults: tuple[str, ...] = ()
-    """Why the machine's software cannot be started with it."""
+    """Why the machine's software cannot run it."""
     evidence: str
     doubts: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
@@ -252,6 +252,35 @@ class ExportAnswer(Record):
     notes: tuple[str, ...] = ()
 
 
+class CommandAnswer(Record):
+    """What a command starts, what that costs, and what the best plans would gain."""
+
+    summary: str
+    engine: str
+    model: str
+    machine: str
+    chips: int
+    """That the command's plan holds."""
+    plan: str
+    read: tuple[str, ...]
+    """Options that were taken, each with what it says."""
+    passed_over: tuple[str, ...] = ()
+    """Options that are not priced."""
+    assumed: tuple[str, ...] = ()
+    """What had to be taken for granted, or should be said."""
+    faults: tuple[str, ...] = ()
+    """Why the engine refuses it; then there are no figures."""
+    figures: tuple[Told, ...] = ()
+    evidence: str = ""
+    field: str
+    """That the best plans are best for."""
+    gain_on_same_chips_fraction: float | None = None
+    """By how much the best plan on as many chips is better: 0.2 is 20 %; none: not looked for, or
+    none was found."""
+    gain_on_machine_fraction: float | None = None
+    """Likewise on all chips of the machine."""
+
+
 Answer = (
     PlanAnswer
     | SizeAnswer
@@ -265,6 +294,7 @@ Answer = (
     | AuditAnswer
     | ReportAnswer
     | ExportAnswer
+    | CommandAnswer
 )
 ANSWERS: dict[str, type[Answer]] = {
     "plan": PlanAnswer,
@@ -274,6 +304,7 @@ ANSWERS: dict[str, type[Answer]] = {
     "verify": VerifyAnswer,
     "explain": ExplainAnswer,
     "names": NamesAnswer,
+    "score_command": CommandAnswer,
 }
 """To the question of the same name."""
 PICTURED_ANSWERS: dict[str, type[Answer]] = {

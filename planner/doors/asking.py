@@ -8,6 +8,7 @@ from planner.answers.results import Result
 from planner.doors.answers import Answer, CompareAnswer, PlanAnswer, ScoreAnswer
 from planner.doors.questions import (
     AuditQuestion,
+    CommandQuestion,
     CompareQuestion,
     ExplainQuestion,
     ExportQuestion,
@@ -73,6 +74,10 @@ def answered(question: Question, handle: str, earlier: Result | None = None) -> 
         return _compare(question, handle)
     if isinstance(question, ScoreQuestion):
         return Answered(_score(question), {})
+    if isinstance(question, CommandQuestion):
+        from planner.doors.commanding import command_answer
+
+        return Answered(command_answer(question), {})
     if isinstance(question, NamesQuestion):
         return Answered(names_told(names_of(question.kind)), {})
     if isinstance(question, ParetoQuestion | MapQuestion | AuditQuestion):
@@ -216,6 +221,7 @@ def _score(question: ScoreQuestion) -> ScoreAnswer:
     topology = catalogue.load_topology(
         question.machine, chips=question.chips, software=question.software
     )
+    asked = (graph, topology, workload_asked(question))
     plan = uniform_plan(
         graph,
         topology,
@@ -223,8 +229,8 @@ def _score(question: ScoreQuestion) -> ScoreAnswer:
         pipeline_parallel=question.pipeline_parallel,
         expert_parallel=question.expert_parallel,
         data_parallel=question.data_parallel,
+        batch_size=asked[2].batch_size,
     )
-    asked = (graph, topology, workload_asked(question))
     score = score_plan(plan, *asked)
     faults: tuple[str, ...] = ()
     if topology.software.engine.is_known:

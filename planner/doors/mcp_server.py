@@ -28,7 +28,7 @@ INSTRUCTIONS = """\
 Plans how to spread a large model over chips, prices the plan, and proves that no better one exists.
 Ask `names` for models, machines and fields before guessing them. `size` answers "how few chips", \
 `plan` "how best on this machine", `compare` "on which of these", `score` "what does my split \
-cost"; `verify` and `explain` take the handle of an earlier answer (a1).
+cost", `score_command` "what does this vllm serve line cost"; `verify` and `explain` take the handle of an earlier answer (a1).
 Repeat status and bound as they are: "optimal" is proved by the price list for the plans named in \
 `space`, "feasible" is not. Prices are predictions: say low to high (4 of 5 measurements), and \
 name evidence and doubts. An error that begins with "infeasible, proved" is an answer; one that \

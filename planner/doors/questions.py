@@ -214,6 +214,29 @@ class ExportQuestion(Timed):
     """That is to be started."""
 
 
+class CommandQuestion(Timed):
+    """Price what a command starts (vLLM, SGLang, llama.cpp, TensorRT-LLM), say what was read of it,
+    and what the best plan of the same engine would gain. The text is read and never run."""
+
+    command: Annotated[str, Field(min_length=1, max_length=20_000)]
+    """A line of a shell, a script, docker run, or a manifest of Kubernetes or docker compose. What
+    it names is looked up in the catalogue; files of options are refused."""
+    machine: Name
+    """Of the catalogue, that it runs on."""
+    chips: Annotated[Count, Field(le=100_000)] | None = None
+    """Of the machine; none: as many as it is described with, or as the command asks for."""
+    model: Name | None = None
+    """Of the catalogue, in place of the model that the command names."""
+    prompt_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 1024
+    """Of one request."""
+    output_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 256
+    """Of one request."""
+    users: Annotated[int, Field(ge=1, le=1_000_000)] = 8
+    """Requests in flight at once, in the whole deployment."""
+    best: bool = True
+    """Whether the best plans are looked for too."""
+
+
 Question = (
     PlanQuestion
     | SizeQuestion
@@ -227,6 +250,7 @@ Question = (
     | AuditQuestion
     | ReportQuestion
     | ExportQuestion
+    | CommandQuestion
 )
 QUESTIONS: dict[str, type[Question]] = {
     "plan": PlanQuestion,
@@ -236,6 +260,7 @@ QUESTIONS: dict[str, type[Question]] = {
     "verify": VerifyQuestion,
     "explain": ExplainQuestion,
     "names": NamesQuestion,
+    "score_command": CommandQuestion,
 }
 """By the name that each door has for it."""
 PICTURED: dict[str, type[Question]] = {

@@ -181,11 +181,11 @@ def score_told(
 ) -> ScoreAnswer:
     """A plan's price."""
     graph, topology, _ = asked
-    figures = tuple(score_figure(score, name) for name in _names(score))
+    figures = figures_told(score)
     software = versioned(topology.software)
     lines = [*question_lines(*asked), f"plan: {plan_line(plan)}"]
     lines += [f"{one.title}: {one.text}{_range_text(one)}" for one in figures]
-    lines += [f"{software} cannot be started with it: {fault}" for fault in faults]
+    lines += [f"{software} cannot run this plan: {fault}" for fault in faults]
     lines += [f"evidence: {score.evidence}", "nothing is proved of it: better plans may exist"]
     return ScoreAnswer(
         summary="\n".join(lines),
@@ -200,6 +200,11 @@ def score_told(
         doubts=_few(unvouched_lines(score)),
         assumptions=_few(assumption_lines(*asked)),
     )
+
+
+def figures_told(score: Score) -> tuple[Told, ...]:
+    """The usual figures of a price."""
+    return tuple(score_figure(score, name) for name in _names(score))
 
 
 def verdict_told(verdict: Verdict) -> VerifyAnswer:

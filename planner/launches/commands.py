@@ -52,15 +52,16 @@ CommandText = Annotated[str, Field(max_length=2**20)]
 
 
 @guarded
-def read_command(text: CommandText | Path) -> Reading:
+def read_command(text: CommandText | Path, *, alone: bool = False) -> Reading:
     """What a command starts: a line of a shell, or several; a manifest of Kubernetes or docker
     compose; a file that holds one; or a folder with the scripts of an export. Nothing is run and
-    nothing fetched; of the disk, only files of options that the command names are read.
+    nothing fetched; of the disk, only files of options that the command names are read, and
+    `alone` none: the text is all that there is.
 
     InputError: what of the text is no command of an engine that is known, or has a value that is
     none.
     """
-    path = _path_of(text)
+    path = None if alone else _path_of(text)
     whole, folder = (str(text), None) if path is None else _text_and_folder(path)
     if not whole.strip():
         raise InputError("the command is empty; give one that starts an engine, or a file with one")
@@ -76,8 +77,8 @@ def read_command(text: CommandText | Path) -> Reading:
     # Others than the first are looked at only where they may be parts of the same.
     several = engines if len(engines) <= MOST_PROCESSES else engines[:1]
     # What is said of options is said of the first; to look for nearest names takes longest.
-    first = _process_of(several[0], folder, lent)
-    others = [_process_of(one, folder, lent, most_nearest=0) for one in several[1:]]
+    first = _process_of(several[0], folder, lent, alone=alone)
+    others = [_process_of(one, folder, lent, most_nearest=0, alone=alone) for one in several[1:]]
     return gathered([first, *others])
 
 
@@ -110,10 +111,15 @@ def _path_of(text: str | Path) -> Path | None:
 
 
 def _process_of(
-    started: Started, folder: Path | None, lent: dict[str, int], *, most_nearest: int = MOST_NEAREST
+    started: Started,
+    folder: Path | None,
+    lent: dict[str, int],
+    *,
+    most_nearest: int = MOST_NEAREST,
+    alone: bool = False,
 ) -> Process:
     table = option_table(started.engine)
-    given = _given(started, table, folder, most_nearest)
+    given = _given(started, table, folder, most_nearest, alone=alone)
     heard = Heard(
         given,
         started.known,
@@ -140,7 +146,9 @@ def _process_of(
     )
 
 
-def _given(started: Started, table: Table, folder: Path | None, most_nearest: int) -> Given:
+def _given(
+    started: Started, table: Table, folder: Path | None, most_nearest: int, *, alone: bool
+) -> Given:
     """What the engine is told, by its file of options too."""
     stated = list(words_of_variables(started.known, table))
     given = given_in([*stated, *started.words], table, most_nearest=most_nearest)
@@ -149,7 +157,12 @@ def _given(started: Started, table: Table, folder: Path | None, most_nearest: in
     path = given.value("--config")
     if path is None:
         return given
-    text = _text_of(str(path), started, folder)
+    text = _written(str(path), started) if alone else _text_of(str(path), started, folder)
+    if text is None and alone:
+        raise InputError(
+            f"{shortened(path)} is a file of options, and only the text of the command is read"
+            " here; write its options into the command"
+        )
     if text is None:
         given.asked.append(
             f"the file {shortened(path)} is missing, so that its options are not read; put it"
@@ -177,16 +190,24 @@ def _behind_model(words: list[Word], more: list[Word]) -> list[Word]:
 def _text_of(path: str, started: Started, folder: Path | None) -> str | None:
     """A file that the text itself writes, or one that lies beside it or below: whoever wrote a file
     may not choose what else is read here. What is typed (`folder` None) may name any."""
-    name = path.rpartition("/")[2]
-    for written, text in started.files.items():
-        if written == path or written.rpartition("/")[2] == name:
-            return text
+    written = _written(path, started)
+    if written is not None:
+        return written
     try:
         beside = Path(path) if folder is None else file_below(path, folder, "--config")
         is_there = beside.is_file()
     except (OSError, ValueError, InputError):
         return None
     return read_text(beside, "a file of options", most_bytes=MOST_BYTES) if is_there else None
+
+
+def _written(path: str, started: Started) -> str | None:
+    """What the text itself writes into a file."""
+    name = path.rpartition("/")[2]
+    for written, text in started.files.items():
+        if written == path or written.rpartition("/")[2] == name:
+            return text
+    return None
 
 
 def _as_started(launch: Launch, started: Started) -> Launch:

@@ -143,7 +143,27 @@ def _unknown(name: str) -> InputError:
     )
 
 
-def _of_the_catalogue(name: str, launch: Launch, refusal: InputError) -> Modelled:
+def model_by_name(launch: Launch) -> Modelled:
+    """The graph of a launch's model, by its name alone: nothing on the disk is looked at."""
+    if not launch.model:
+        raise InputError("the command names no model; name one of the catalogue as model")
+    row_named(launch.model)
+    return _of_the_catalogue(launch.model, launch, None)
+
+
+def row_named(name: str) -> str:
+    """The catalogue's row that a name stands for, by the name alone."""
+    named = _named(name)
+    if named is None:
+        near = listed(nearest_names(_tail(name), catalogue.model_names()))
+        raise InputError(
+            f"{shortened(name)} is the name of no model of the catalogue; name one of the same shape"
+            f" (the nearest names are {near})"
+        )
+    return named.entry
+
+
+def _of_the_catalogue(name: str, launch: Launch, refusal: InputError | None) -> Modelled:
     named = _named(name)
     if named is None:
         raise _unknown(name) from refusal

@@ -9,53 +9,53 @@ until each is at least as dear as the bound. What this cannot confirm in time it
 with the solver the price list and the arrays that `candidates` makes of it, and nothing else.
 """
 
-import heapq
-import itertools
 import math
+import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from planner import allowance
-from planner.answers.certificates import Certificate, Verdict
+from planner.answers.certificates import (
+    AnyCertificate,
+    Certificate,
+    ClusterCertificate,
+    Likeness,
+    Verdict,
+)
 from planner.answers.proof import AS_GOOD
 from planner.answers.question import ASKED, SAMPLE_FIELDS, Question, question_of
-from planner.errors import InputError, TimeUpError, shortened
+from planner.errors import InputError, shortened
 from planner.guards import guarded
+from planner.machines.topology import Topology
 from planner.planning.again import NOT_AGAIN, Again, check_statable, proved_again
+from planner.planning.box_proof import CLOSE, Proof, posed_in_a_row
 from planner.planning.cutting_off import cut_off
 from planner.planning.engine_proof import EngineProof
-from planner.planning.likeness import likenesses_of
+from planner.planning.likeness import likenesses_of, likenesses_on_pools
+from planner.planning.pooled_proof import shown_on_pools
 from planner.planning.rate_proof import RateProof
 from planner.planning.sampling_proof import best_sample_value
 from planner.pricing.loads import PERCENTILES
 from planner.readers.files import read_text
-from planner.scoring.checking import check_plan
+from planner.scoring.checking import Violation, check_plan
+from planner.scoring.clusters import check_pooled_plan, score_pooled_plan
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
-from planner.solver.chain.problem import ChainProblem, Floats, Ints, Measure
+from planner.solver.chain.problem import ChainProblem
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
+from planner.space.cluster_candidates import ClusterCandidates
 from planner.units import PositiveBytes
 
-CLOSE = 1e-6
-"""Relative: figures closer than this are one."""
-RANGES = 200
-"""Ranges of the largest load into which a box of one batch is cut at most."""
-FEW_RANGES = 6
-"""The same for a larger box, which is cut in two where that is not enough."""
-MOST_STATES = 2_000_000
-"""Layers × chips up to which the recursion is run."""
+ON_A_CLUSTER = re.compile(r'"cluster"\s*:')
+"""In the text of a certificate, whether it is about one."""
 
 
 @guarded
 @allowance.allowing
 def verify(
-    certificate: Certificate | str | Path,
+    certificate: AnyCertificate | str | Path,
     *,
     time_limit_s: float | None = 60.0,
     memory_limit_bytes: PositiveBytes | None = None,
@@ -75,12 +75,16 @@ def verify(
     with allowance.freely():
         score = _check_answer(certificate)
     deadline = math.inf if time_limit_s is None else started + time_limit_s
-    if again:
+    if again and isinstance(certificate, ClusterCertificate):
+        raise InputError("CP-SAT is told no questions about clusters; verify it without --again")
+    if again and isinstance(certificate, Certificate):
         check_statable(certificate)
     checked, boxes = _checked_in_time(certificate, question, score, deadline)
     confirmed = checked is not None and not _better(certificate, checked, certificate.bound)
     is_late = not confirmed and (allowance.is_up() or time.monotonic() >= deadline)
-    second = _again(certificate, question, score, time_limit_s) if again else NOT_AGAIN
+    second = NOT_AGAIN
+    if again and isinstance(certificate, Certificate):
+        second = _again(certificate, question, score, time_limit_s)
     if second.value is not None and _better(certificate, second.value, certificate.bound):
         raise InputError(
             f"Certificate.bound is {certificate.bound:.9g}, and OR-Tools CP-SAT found a plan that is"
@@ -101,18 +105,25 @@ def verify(
         boxes=boxes,
         is_late=is_late,
         asked=_asked(certificate),
-        likenesses=likenesses_of(certificate.graph, certificate.topology, certificate.workload),
+        likenesses=_likenesses(certificate),
         space=certificate.space,
         elapsed_s=time.monotonic() - started,
     )
 
 
 def _checked_in_time(
-    certificate: Certificate, question: Question, score: Score, deadline: float
+    certificate: AnyCertificate, question: Question, score: Score, deadline: float
 ) -> tuple[float | None, int]:
     """What is proved anew until the time is up; nothing where that came too early."""
     found: list[tuple[float | None, int]] = []
-    cut_off(lambda: found.append(_checked_bound(certificate, question, score, deadline)), deadline)
+
+    def check() -> None:
+        if isinstance(certificate, ClusterCertificate):
+            found.append(_checked_on_pools(certificate, question, deadline))
+        else:
+            found.append(_checked_bound(certificate, question, score, deadline))
+
+    cut_off(check, deadline)
     return found[0] if found else (None, 0)
 
 
@@ -128,13 +139,27 @@ def _again(
     return found[0] if found else NOT_AGAIN
 
 
-def _read(given: Certificate | str | Path) -> Certificate:
-    if isinstance(given, Certificate):
+def _read(given: AnyCertificate | str | Path) -> AnyCertificate:
+    if isinstance(given, Certificate | ClusterCertificate):
         return given
-    return Certificate.from_json(read_text(Path(given), "a certificate"))
+    return certificate_from(read_text(Path(given), "a certificate"))
 
 
-def _asked(certificate: Certificate) -> str:
+def certificate_from(text: str) -> AnyCertificate:
+    """The certificate in a text: of a plan on one machine, or on a cluster."""
+    if ON_A_CLUSTER.search(text):
+        return ClusterCertificate.from_json(text)
+    return Certificate.from_json(text)
+
+
+def _likenesses(certificate: AnyCertificate) -> tuple[Likeness, ...]:
+    graph, workload = certificate.graph, certificate.workload
+    if isinstance(certificate, ClusterCertificate):
+        return likenesses_on_pools(graph, certificate.cluster, workload)
+    return likenesses_of(graph, certificate.topology, workload)
+
+
+def _asked(certificate: AnyCertificate) -> str:
     """The question that the bound is an answer to, in a line."""
     at = certificate
     limits = [f"{name} {_at_most(name, at)} {value:.6g}" for name, value in at.limits]
@@ -143,8 +168,7 @@ def _asked(certificate: Certificate) -> str:
     served = ", ".join(f"{name} {value}" for name, value in load.items())
     parts = [
         f"{at.direction} {at.field} of {shortened(at.graph.name)}",
-        f"on {at.topology.chips} x {shortened(at.topology.name)}"
-        f" ({shortened(at.topology.software.name)})",
+        f"on {_machine(at)}",
         f"for {served or 'one request'}",
         *limits,
         *sure,
@@ -153,7 +177,19 @@ def _asked(certificate: Certificate) -> str:
     return "; ".join(parts)
 
 
-def _at_most(name: str, certificate: Certificate) -> str:
+def _machine(certificate: AnyCertificate) -> str:
+    """What it is about, in words."""
+    if isinstance(certificate, ClusterCertificate):
+        pools = [f"{one.name}: {_counted(one.topology)}" for one in certificate.cluster.pools]
+        return f"{shortened(certificate.cluster.name)} ({'; '.join(pools)})"
+    return _counted(certificate.topology)
+
+
+def _counted(topology: Topology) -> str:
+    return f"{topology.chips} x {shortened(topology.name)} ({shortened(topology.software.name)})"
+
+
+def _at_most(name: str, certificate: AnyCertificate) -> str:
     fields = SAMPLE_FIELDS if certificate.graph.is_diffusion else ASKED
     return "at most" if fields[name].best == "least" else "at least"
 
@@ -196,20 +232,33 @@ def _checked_bound(
     return candidates.field_value(certificate.field, reached), boxes
 
 
-def _proof(candidates: Candidates, claim: float) -> "EngineProof | RateProof | Proof":
+def _checked_on_pools(
+    certificate: ClusterCertificate, question: Question, deadline: float
+) -> tuple[float | None, int]:
+    """The same of a plan on a cluster."""
+    at = certificate
+    candidates = ClusterCandidates(at.graph, at.cluster, at.workload, question)
+    return shown_on_pools(candidates, at.field, at.bound, deadline)
+
+
+def _proof(
+    candidates: Candidates, claim: float
+) -> "EngineProof | RateProof | Proof[Box, ChainProblem]":
     if candidates.opens_rate:
         return RateProof(candidates, claim)
     alike = candidates.of_engine or candidates.question.scatters
-    return EngineProof(candidates, claim) if alike else Proof(candidates, claim)
+    if alike:
+        return EngineProof(candidates, claim)
+    return Proof(candidates, claim, posed_in_a_row)
 
 
-def _better(certificate: Certificate, one: float, other: float) -> bool:
+def _better(certificate: AnyCertificate, one: float, other: float) -> bool:
     """Whether a value of the field is better than another, by more than rounding."""
     sign = 1 if certificate.direction == "minimize" else -1
     return sign * (one - other) < -CLOSE * abs(other)
 
 
-def _question(certificate: Certificate) -> Question:
+def _question(certificate: AnyCertificate) -> Question:
     wanted = {certificate.direction: certificate.field}
     asked = question_of(
         wanted.get("minimize"),
@@ -220,16 +269,18 @@ def _question(certificate: Certificate) -> Question:
         space=certificate.space,
         sure=certificate.sure,
     )
+    if isinstance(certificate, ClusterCertificate):
+        return asked
     return replace(asked, sequence_parallel=certificate.sequence_parallel)
 
 
-def _check_answer(certificate: Certificate) -> Score:
+def _check_answer(certificate: AnyCertificate) -> Score:
     """Everything that needs no search; the score of the plan."""
     at = certificate
-    broken = check_plan(at.plan, at.graph, at.topology, at.workload, space=at.space)
+    broken = _broken(at)
     if broken:
         raise InputError(f"Certificate.plan breaks a rule: {broken[0].message}")
-    score = score_plan(at.plan, at.graph, at.topology, at.workload, power_scope=at.power_scope)
+    score = _score(at)
     reached = getattr(score, at.field)
     if reached is None or not math.isclose(reached, at.objective, rel_tol=CLOSE):
         raise InputError(
@@ -249,7 +300,22 @@ def _check_answer(certificate: Certificate) -> Score:
     return score
 
 
-def _check_limits(certificate: Certificate, score: Score) -> None:
+def _broken(at: AnyCertificate) -> tuple[Violation, ...]:
+    """The rules that the plan breaks."""
+    if isinstance(at, ClusterCertificate):
+        return check_pooled_plan(at.plan, at.graph, at.cluster, at.workload, space=at.space)
+    return check_plan(at.plan, at.graph, at.topology, at.workload, space=at.space)
+
+
+def _score(at: AnyCertificate) -> Score:
+    """The price of the plan."""
+    scope = at.power_scope
+    if isinstance(at, ClusterCertificate):
+        return score_pooled_plan(at.plan, at.graph, at.cluster, at.workload, power_scope=scope)
+    return score_plan(at.plan, at.graph, at.topology, at.workload, power_scope=scope)
+
+
+def _check_limits(certificate: AnyCertificate, score: Score) -> None:
     fields = SAMPLE_FIELDS if certificate.graph.is_diffusion else ASKED
     sure = certificate.sure
     for name, value in certificate.limits:
@@ -261,263 +327,3 @@ def _check_limits(certificate: Certificate, score: Score) -> None:
             raise InputError(
                 f"Certificate.plan misses its limit: {name} is {kept}, allowed {value:.9g}"
             )
-
-
-# ── The bound ─────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass
-class Proof:
-    """That no plan has a canonical value below a claim, or how far that can be shown."""
-
-    candidates: Candidates
-    claim: float
-    boxes: int = 0
-
-    def least(self, deadline: float) -> float:
-        """The least bound over all boxes: the claim where all is shown."""
-        numbers = itertools.count()
-        todo = [(0.0, next(numbers), box) for box in self.candidates.boxes()]
-        reached = self.claim
-        claim = self.claim * (1 - CLOSE)
-        while todo and time.monotonic() < deadline:
-            known, _, box = heapq.heappop(todo)
-            self.boxes += 1
-            problem = self.candidates.to_problem(box)
-            if problem is None:
-                continue
-            if problem.items * problem.budget > MOST_STATES:
-                return 0.0
-            ranges = _ranges_of(box)
-            try:
-                bound = max(known, BoxProof(problem, claim).least(ranges, deadline))
-            except TimeUpError:
-                return min([reached, known, *(one for one, _, _ in todo)])
-            if bound >= claim:
-                continue
-            if box.single:
-                reached = min(reached, bound)
-                continue
-            for half in box.halves():
-                heapq.heappush(todo, (bound, next(numbers), half))
-        return min([reached, *(known for known, _, _ in todo)])
-
-
-def _ranges_of(box: Box) -> int:
-    """Into how many ranges the largest load of a box is cut at most."""
-    return RANGES if box.single else FEW_RANGES
-
-
-class BoxProof:
-    """The same for one problem.
-
-    A measure grows with sums and with peaks, and the least sums and the least peaks are seldom
-    those of one plan: short turns cost chips. So the peaks are given ranges. In one range every run
-    that loads a peak more than the range allows is left out, the peak counts at its low end, and
-    the least sum over the runs that remain is found by `_least`. The least over all ranges bounds
-    every plan, and the narrower they are, the closer it comes.
-    """
-
-    def __init__(self, problem: ChainProblem, claim: float) -> None:
-        self.problem, self.claim = problem, claim
-        columns = sum(part.shape[1] for part in (problem.run_sums, problem.run_peaks))
-        columns += problem.prefix.shape[2]
-        allowance.ask_for_bytes(
-            8.0 * columns * problem.options * (problem.items + 1) ** 2,
-            f"checking a problem of {problem.items:,} layers and {problem.options:,} ways of"
-            " splitting a stage",
-            "certify a plan of space 'engine', or of fewer layers",
-        )
-        run = problem.prefix[:, None, :, :] - problem.prefix[:, :, None, :]
-        self.sums = (
-            np.einsum("othr,osr->oths", run, problem.run_sums)
-            + problem.run_sums_fixed[:, None, None]
-        )
-        """Of every run, shape (options, tails, heads, sums)."""
-        self.peaks = (
-            np.einsum("othr,oqr->othq", run, problem.run_peaks)
-            + problem.run_peaks_fixed[:, None, None]
-        )
-        behind = np.concatenate([problem.link_sums, problem.link_peaks], axis=3).swapaxes(0, 1)
-        behind = behind.reshape(problem.options, -1)
-        if (
-            not problem.crossings.is_even
-        ):  # then what a link crosses depends on the width of the run before it
-            behind = np.concatenate([behind, problem.widths[:, None]], axis=1)
-        _, alike, likeness = np.unique(behind, axis=0, return_index=True, return_inverse=True)
-        self.alike, self.likeness = alike.tolist(), likeness.reshape(-1)
-        """One option for each kind of link behind a run, and the kind of each option."""
-        self.chips = np.arange(problem.budget + 1)
-        self.places = [_places(problem, option) for option in range(problem.options)]
-        self.classes = problem.crossings.classes(problem.widths)
-        self.fewest = np.zeros((len(self.chips), self.peaks.shape[3]))
-        """Least peaks of plans that end before each chip, shape (chips + 1, peaks)."""
-        for peak in np.flatnonzero(
-            sum(
-                (self._heights(measure) for measure in problem.measures),
-                np.zeros(self.peaks.shape[3]),
-            )
-        ):
-            links = problem.link_peaks[..., peak]
-            self.fewest[:, peak] = self._least(
-                self.peaks[..., peak], links, problem.feasible, together=np.maximum
-            )
-        self.held = {
-            measure.held: self._multiplier(measure.held)
-            for measure in problem.measures
-            if measure.held is not None
-        }
-        """The least that a sum which multiplies a measure can be."""
-        self.used = np.flatnonzero(self._heights(problem.objective))
-        """The peaks whose ranges are looked at."""
-
-    @staticmethod
-    def _heights(measure: Measure) -> Floats:
-        heights = measure.peaks.copy()
-        for pair in measure.larger:
-            for way in pair.beside_sum:
-                heights[list(way.peaks)] += pair.weight
-        return heights
-
-    def least(self, most_ranges: int, deadline: float = math.inf) -> float:
-        """The least bound over all ranges, up to the claim; infinite where no plan fits or keeps
-        the limits."""
-        lows = self.fewest.min(axis=0)
-        if not np.isfinite(lows).all():
-            return math.inf
-        highs = np.where(self.problem.feasible[..., None], self.peaks, 0.0).max(axis=(0, 1, 2))
-        heights, numbers = self._heights(self.problem.objective), itertools.count()
-        highs = np.maximum(lows, highs) * (1 + CLOSE)
-        bound, enough = self._bound(lows, highs)
-        todo = [(bound, next(numbers), lows, highs, enough)]
-        for _ in range(most_ranges):
-            bound, _, lows, highs, enough = todo[0]
-            widths = np.where(
-                highs > lows * (1 + CLOSE / 4), heights * (np.minimum(highs, 4 * lows) - lows), 0.0
-            )
-            if bound >= self.claim or not widths.any() or time.monotonic() >= deadline:
-                break
-            peak = int(widths.argmax())
-            low, high = float(lows[peak]), float(highs[peak])
-            # Above `enough` the peak alone brings the range to the claim, so that only the part
-            # below is left; where that would cut off next to nothing, the range is halved.
-            middle = math.sqrt(max(low, 1e-9 * high) * high)
-            if low < enough[peak] <= 0.98 * high:
-                middle = enough[peak]
-            unit = np.arange(len(lows)) == peak
-            heapq.heappop(todo)
-            for part in (
-                (lows, np.where(unit, middle, highs)),
-                (np.where(unit, middle, lows), highs),
-            ):
-                least, enough = self._bound(*part)
-                heapq.heappush(todo, (max(bound, least), next(numbers), *part, enough))
-        return todo[0][0]
-
-    def _bound(self, lows: Floats, highs: Floats) -> tuple[float, Floats]:
-        """For plans whose largest loads lie in these ranges; and from which load on each peak
-        would bring it to the claim."""
-        beyond = (self.peaks[..., self.used] > highs[self.used]).any(axis=3)
-        allowed, peaks = self.problem.feasible & ~beyond, np.maximum(self.fewest, lows)
-        values, enough = self._values(self.problem.objective, allowed, peaks)
-        for limit in self.problem.limits:
-            kept = self._values(limit.measure, allowed, peaks)[0] <= limit.most * (1 + 1e-9)
-            values, enough = (
-                np.where(kept, values, np.inf),
-                np.where(kept[:, None], enough, -np.inf),
-            )
-        return float(values.min()), enough.max(axis=0)
-
-    def _values(
-        self, measure: Measure, allowed: NDArray[np.bool_], peaks: Floats
-    ) -> tuple[Floats, Floats]:
-        """Bounds of a measure for plans that end before each chip, shape (chips + 1,), and the
-        loads that would do, (…, peaks): every pair taken as its sum, one as another of its
-        ways, the heaviest as its peak, or all."""
-        pairs = sorted(
-            (pair for pair in measure.larger if pair.weight), key=lambda pair: -pair.weight
-        )
-        known = np.where(np.isfinite(peaks), peaks, 0.0)
-        held = measure.scale if measure.held is None else measure.scale * self.held[measure.held]
-        weights, heights = measure.as_sums(), measure.peaks.copy()
-        curved = measure.of_peaks(known) - known @ heights
-        cost = known @ heights + curved + self._priced(weights, allowed)
-        for pair in pairs:
-            for way in pair.more:
-                loads = known @ heights + pair.weight * known[:, list(way.peaks)].sum(axis=1)
-                rest = self._priced(measure.as_sums(but=pair, way=way), allowed)
-                cost = np.maximum(cost, loads + curved + rest)
-        for taken in (pairs[:1], pairs[1:]):
-            for pair in taken:
-                weights[pair.sum] -= pair.weight
-                heights[pair.peak] += pair.weight
-            by_peak = (
-                known @ heights + curved + self._priced(weights.clip(0.0), allowed)
-                if taken
-                else cost
-            )
-            cost = np.maximum(cost, by_peak)
-        values = np.where(np.isfinite(peaks).all(axis=1), measure.lined(cost * held), np.inf)
-        finite = np.where(np.isfinite(values), by_peak * held, 0.0)
-        steep = np.reshape(held, (-1, 1)) * np.where(heights > 0, heights, np.inf)
-        enough = known + (measure.unlined(self.claim) - finite)[:, None] / np.where(
-            steep > 0, steep, np.inf
-        )
-        return values, np.where(np.isfinite(values)[:, None], enough, -np.inf)
-
-    def _multiplier(self, number: int) -> Floats:
-        least = self._priced(
-            np.arange(len(self.problem.objective.sums)) == number, self.problem.feasible
-        )
-        return np.where(np.isfinite(least), least, 1.0)
-
-    def _priced(self, weights: Floats, allowed: NDArray[np.bool_]) -> Floats:
-        links = self.problem.link_sums @ weights
-        return self._least(self.sums @ weights, links, allowed, together=np.add)
-
-    def _least(
-        self, runs: Floats, links: Floats, allowed: NDArray[np.bool_], *, together: np.ufunc
-    ) -> Floats:
-        """The least total of runs, and of links (behind each option, over each border) between
-        them, from the first layer to the last that ends before each chip, shape (chips + 1,): a
-        plain recursion over layers and chips."""
-        problem = self.problem
-        best = np.full((len(self.alike), problem.items + 1, len(self.chips)), np.inf)
-        best[0, 0, 0] = 0.0
-        for head in range(1, problem.items + 1):
-            allowance.look()
-            for option, place in enumerate(self.places):
-                tails = np.flatnonzero(allowed[option, :head, head])
-                if not len(tails) or not len(place.ends):
-                    continue
-                ways = [
-                    together(
-                        best[number, tails, : len(place.ends)],
-                        links[tails, one][:, place.kinds[self.classes[one]]],
-                    )
-                    for number, one in enumerate(self.alike)
-                ]
-                totals = together(np.minimum.reduce(ways), runs[option, tails, head][:, None]).min(
-                    axis=0
-                )
-                np.minimum.at(best[self.likeness[option], head], place.ends, totals)
-        return np.asarray(best[:, problem.items].min(axis=0))
-
-
-class _Places(NamedTuple):
-    """Where a run under one option goes behind each number of chips."""
-
-    ends: Ints
-    """The chip behind it; as many as fit."""
-    kinds: Ints
-    """Of the link to it, by the width of the run before it, shape (widths, ends)."""
-
-
-def _places(problem: ChainProblem, option: int) -> _Places:
-    width = int(problem.widths[option])
-    offsets = np.arange(problem.budget + 1)
-    starts = problem.packing.start(offsets, width)
-    fits = starts + width <= problem.budget
-    following = problem.crossings.classes(problem.widths)[option]
-    kinds = problem.crossings.kinds[:, following, : problem.budget + 1]
-    return _Places((starts + width)[fits], kinds[:, fits])

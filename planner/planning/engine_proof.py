@@ -4,7 +4,7 @@ of the search.
 Every form, and every range of batches of it, is bounded; a range that could still be better is
 halved. How evenly layers can be cut is found by trying loads: with so much allowed to every stage,
 which layers can the first stages reach, one stage after the other? What one batch could still do
-better is told by ranges of its largest loads, as in `certificates.BoxProof`.
+better is told by ranges of its largest loads, as in `box_proof.BoxProof`.
 """
 
 import heapq

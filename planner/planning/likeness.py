@@ -12,6 +12,8 @@ from typing import Any
 
 from planner.answers.certificates import Likeness
 from planner.catalogue import (
+    cluster_names,
+    load_cluster,
     load_model,
     load_software,
     load_topology,
@@ -20,6 +22,8 @@ from planner.catalogue import (
     topology_names,
 )
 from planner.errors import PlannerError, shortened
+from planner.machines.accounts import alike_pools
+from planner.machines.cluster import Cluster
 from planner.machines.software import Software
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
@@ -53,6 +57,97 @@ def likenesses_of(
     if drafts is not None and drafts.draft is not None:
         found.append(likeness_of_model(drafts.draft, "draft model"))
     return tuple(found)
+
+
+def likenesses_on_pools(
+    graph: ModelGraph, cluster: Cluster, workload: Workload
+) -> tuple[Likeness, ...]:
+    """Of all that a question about a cluster is about: the cluster, and the machine and software of
+    each pool, which are compared by themselves."""
+    found = [likeness_of_model(graph), likeness_of_cluster(cluster)]
+    known = _known_pools(cluster)
+    for number, pool in enumerate(cluster.pools):
+        name, topology = shortened(pool.name), pool.topology
+        entries = [pools[number] for pools in known]
+        what = f"machine of pool {name}"
+        if None in entries:
+            found.append(_strange(what, topology.name, topology))
+        else:
+            found.append(_nearest(what, topology.name, topology, entries))
+        software = likeness_of_software(topology)
+        found.append(software.replace(what=f"software of pool {name}"))
+    drafts = workload.speculation
+    if drafts is not None and drafts.draft is not None:
+        found.append(likeness_of_model(drafts.draft, "draft model"))
+    return tuple(found)
+
+
+def _known_pools(cluster: Cluster) -> list[list[Topology | None]]:
+    """What the catalogue has for each pool: that of the cluster's entry, else the machine of that
+    name. In each of the forms that a question may be asked in, since watts and prices of all pools
+    are put on one basis; None where it has nothing."""
+    known = [_known_machine(cluster, number) for number in range(len(cluster.pools))]
+    pools = tuple(
+        pool.replace(topology=pool.topology if one is None else one, exclude=())
+        for pool, one in zip(cluster.pools, known, strict=True)
+    )
+    entry = cluster.replace(pools=pools)
+    bases = dict.fromkeys([None, *(pool.topology.price.basis for pool in cluster.pools)])
+    forms = [entry]
+    for price, power in itertools.product(bases, (None, "drawn", "provisioned")):
+        form = _made(
+            lambda price=price, power=power: alike_pools(
+                entry, price_basis=price, power_basis=power
+            )
+        )
+        forms += [] if form is None else [form]
+    return [
+        [
+            None if one is None else pool.topology
+            for one, pool in zip(known, form.pools, strict=True)
+        ]
+        for form in forms
+    ]
+
+
+def _known_machine(cluster: Cluster, number: int) -> Topology | None:
+    """Of a pool, with its own software, which is compared by itself."""
+    pool = cluster.pools[number]
+    found: Topology | None = None
+    if cluster.name in cluster_names():
+        pools = {one.name: one.topology for one in load_cluster(cluster.name).pools}
+        found = pools.get(pool.name)
+    elif pool.topology.name in topology_names():
+        found = _made(lambda: load_topology(pool.topology.name, chips=pool.topology.chips))
+    if found is None:
+        return None
+    others = found.other_software if pool.topology.other_software else ()
+    return found.replace(software=pool.topology.software, other_software=others)
+
+
+def likeness_of_cluster(cluster: Cluster) -> Likeness:
+    """Against the entry of that name: its links, and on which machines its pools are."""
+    if cluster.name not in cluster_names():
+        return _strange("cluster", cluster.name, cluster)
+    given, known = _joined(cluster), _joined(load_cluster(cluster.name))
+    least = list(differences(given, known))
+    return Likeness(
+        what="cluster",
+        name=shortened(cluster.name),
+        digest=digest(cluster),
+        is_entry=not least,
+        differences=tuple(least[:MOST_SHOWN]),
+        difference_count=len(least),
+    )
+
+
+def _joined(cluster: Cluster) -> dict[str, Any]:
+    """A cluster as plain data, with the name and the chips of each pool's machine in place of all
+    that it holds."""
+    data = cluster.model_dump(mode="json")
+    for entry, pool in zip(data["pools"], cluster.pools, strict=True):
+        entry["topology"] = {"name": pool.topology.name, "chips": pool.topology.chips}
+    return data
 
 
 def likeness_of_model(graph: ModelGraph, what: str = "model") -> Likeness:

@@ -13,20 +13,25 @@ from typing import NamedTuple
 
 from planner import allowance
 from planner.answers.misses import NearMiss
-from planner.answers.results import Result
+from planner.answers.results import ClusterResult, Result
 from planner.errors import InfeasibleError, NoPlanFoundError
+from planner.machines.cluster import PooledPlan
 from planner.plan import Plan
 from planner.planning.cutting_off import cut_off
-from planner.planning.reaching import Limits, best_is_least, keeps, reached
+from planner.planning.reaching import AnySpace, Limits, best_is_least, keeps, reached
+from planner.scoring.clusters import score_pooled_plan
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
+from planner.space.cluster_candidates import ClusterCandidates
 from planner.space.diffusion import best_sampled
 
 WORTH = 0.01
 """Relative: how much better than the answer a near miss must be to be worth telling."""
 CLOSE = 1e-9
 """Relative: values closer than this are one."""
+
+AnyResult = Result | ClusterResult
 
 
 class _Found(NamedTuple):
@@ -37,7 +42,7 @@ class _Found(NamedTuple):
     proved: bool
 
 
-def near_misses_of(result: Result, *, time_limit_s: float | None = None) -> tuple[NearMiss, ...]:
+def near_misses_of(result: AnyResult, *, time_limit_s: float | None = None) -> tuple[NearMiss, ...]:
     """The next better plans than that of a result, for each limit at most one that breaks it alone,
     the smallest breach first.
 
@@ -49,7 +54,7 @@ def near_misses_of(result: Result, *, time_limit_s: float | None = None) -> tupl
         return _near_misses(result)
 
 
-def _near_misses(result: Result) -> tuple[NearMiss, ...]:
+def _near_misses(result: AnyResult) -> tuple[NearMiss, ...]:
     limits = [(name, value) for name, value in result.limits if name != result.field]
     found: list[NearMiss] = []
     for number, (name, value) in enumerate(limits):
@@ -66,7 +71,7 @@ def _near_misses(result: Result) -> tuple[NearMiss, ...]:
     return tuple(sorted(found, key=lambda miss: miss.beyond_fraction))
 
 
-def improvement(result: Result, objective: float) -> float:
+def improvement(result: AnyResult, objective: float) -> float:
     """Relative, of another value of the field; negative where that is worse."""
     if objective == result.objective:
         return 0.0
@@ -76,7 +81,7 @@ def improvement(result: Result, objective: float) -> float:
     return step if result.direction == "maximize" else -step
 
 
-def _miss_of(result: Result, name: str, limit: float, deadline: float) -> NearMiss | None:
+def _miss_of(result: AnyResult, name: str, limit: float, deadline: float) -> NearMiss | None:
     """Of one limit; None where no better plan breaks it alone, or none was found in time."""
     if not _is_searched(result):
         return None
@@ -91,14 +96,16 @@ def _miss_of(result: Result, name: str, limit: float, deadline: float) -> NearMi
     return _told(result, name, limit, plan, proved=nearest.proved and best.proved)
 
 
-def _is_searched(result: Result) -> bool:
+def _is_searched(result: AnyResult) -> bool:
     """Whether plans were chosen by a search, or all scored, that can be asked again."""
+    if isinstance(result, ClusterResult):
+        return True
     if any(stage.offloaded for stage in result.plan.stages):
         return False
     return not result.exclude or result.question.of_engine(result.topology.software)
 
 
-def _worth_telling(result: Result) -> float:
+def _worth_telling(result: AnyResult) -> float:
     """The worst objective that is worth telling of, and better than any plan's that keeps all
     limits."""
     step = -WORTH if result.direction == "minimize" else WORTH
@@ -108,19 +115,25 @@ def _worth_telling(result: Result) -> float:
     return max(worth, result.bound + CLOSE * abs(result.bound))
 
 
-def _best_of(result: Result, name: str, limits: Limits, deadline: float) -> _Found:
+def _best_of(result: AnyResult, name: str, limits: Limits, deadline: float) -> _Found:
     """The best value of a field under limits, over the plans that the result was chosen from."""
-    if result.graph.is_diffusion:
+    if isinstance(result, Result) and result.graph.is_diffusion:
         return _best_sampled(result, name, limits, deadline)
+    found = reached([_space_of(result)], name, limits, deadline=deadline)
+    plan = found.plan if isinstance(found.plan, Plan) else None
+    return _Found(plan, found.value, found.proved)
+
+
+def _space_of(result: AnyResult) -> AnySpace:
+    """The plans that a result was chosen from."""
+    if isinstance(result, ClusterResult):
+        return ClusterCandidates(result.graph, result.cluster, result.workload, result.question)
     seated = result.workload
     if result.score.batch_size < (seated.batch_size or 0):
         seated = seated.seated(result.score.batch_size)
-    space = Candidates(
+    return Candidates(
         result.graph, result.topology, seated, result.question, exclude=result.exclude
     )
-    found = reached([space], name, limits, deadline=deadline)
-    plan = found.plan if isinstance(found.plan, Plan) else None
-    return _Found(plan, found.value, found.proved)
 
 
 def _best_sampled(result: Result, name: str, limits: Limits, deadline: float) -> _Found:
@@ -143,7 +156,9 @@ def _slackened(name: str, value: float) -> float:
     return value + slack if best_is_least(name) else value - slack
 
 
-def _told(result: Result, name: str, limit: float, plan: Plan, *, proved: bool) -> NearMiss | None:
+def _told(
+    result: AnyResult, name: str, limit: float, plan: Plan, *, proved: bool
+) -> NearMiss | None:
     """The record, once the score says that it is one."""
     score = _scored(result, plan)
     value = float(getattr(score, name))
@@ -167,13 +182,20 @@ def _told(result: Result, name: str, limit: float, plan: Plan, *, proved: bool) 
     )
 
 
-def _scored(result: Result, plan: Plan) -> Score:
+def _scored(result: AnyResult, plan: Plan) -> Score:
+    scope = result.question.power_scope
     with allowance.freely():
+        if isinstance(result, ClusterResult):
+            if not isinstance(plan, PooledPlan):
+                raise AssertionError("a plan of a cluster does not say on which pools it is")
+            return score_pooled_plan(
+                plan, result.graph, result.cluster, result.workload, power_scope=scope
+            )
         return score_plan(
             plan,
             result.graph,
             result.topology,
             result.workload,
-            power_scope=result.question.power_scope,
+            power_scope=scope,
             exclude=result.exclude,
         )

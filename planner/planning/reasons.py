@@ -9,7 +9,7 @@ it.
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from planner import allowance
 from planner.answers.proof import AS_GOOD, gap_between
 from planner.answers.question import ASKED, Question
 from planner.answers.reasons import Alternative, Binding, Reasons, ShadowPrice
-from planner.answers.results import Result
+from planner.answers.results import ClusterResult, Result
 from planner.errors import InputError, TimeUpError
 from planner.machines.topology import Topology, with_value
 from planner.models.graph import ModelGraph
@@ -80,13 +80,13 @@ def _reasons_of(result: Result, time_limit_s: float | None) -> Reasons:
     changes = list(changes_of(result.topology))
     shapes = [ways for ways in _shapes(result) if ways != ways_of(result.plan)]
     questions = len(changes) + len(shapes) + bool(result.limits)
-    shares = _Shares(time_limit_s, started, questions)
+    shares = Shares(time_limit_s, started, questions)
 
     tried = [_of_shape(result, ways, shares.next_s()) for ways in shapes]
     told = [one for one in tried if one is not None]
     explained, others = _best_known(result, told)
     prices = [_shadow_price(explained, *change, shares.next_s()) for change in changes]
-    prices.sort(key=_rank_of_price)
+    prices.sort(key=rank_of_price)
     misses = near_misses_of(explained, time_limit_s=shares.next_s()) if result.limits else ()
     alternatives = [_alternative(explained, one) for one in others]
     alternatives.sort(key=lambda one: (one.plan is None, one.effect or 0.0))
@@ -131,7 +131,7 @@ def _refuse_unexplained(result: Result) -> None:
         )
 
 
-class _Shares:
+class Shares:
     """A time limit, shared out evenly over the questions that are left."""
 
     def __init__(self, limit_s: float | None, started: float, questions: int) -> None:
@@ -147,12 +147,12 @@ class _Shares:
         return max(0.0, self.deadline - time.monotonic()) / left
 
 
-def _rank_of_price(price: ShadowPrice) -> tuple[bool, float]:
+def rank_of_price(price: ShadowPrice) -> tuple[bool, float]:
     """The strongest first, those without an answer last."""
     return price.effect is None, -(price.effect or 0.0)
 
 
-def _lag(result: Result, objective: float) -> float:
+def lag(result: Result | ClusterResult, objective: float) -> float:
     """How much worse another value is: 1 where a time doubles or a rate halves."""
     if result.direction == "minimize" or not objective:
         return -improvement(result, objective)
@@ -165,20 +165,25 @@ def _lag(result: Result, objective: float) -> float:
 def bindings_of(result: Result) -> list[Binding]:
     """Where the time of an output token (of the first one, where that is asked) goes, by
     resource; chips that are full; limits that are reached."""
+    found = spent_on(result, lambda cause, number: _resource(result, cause, number))
+    return [*_full_chips(result), *reached_limits(result), *found]
+
+
+def spent_on(result: Result | ClusterResult, named: Callable[[str, int], str]) -> list[Binding]:
+    """Where the time goes, the most first; `named` says what a cause in a stage is the time of."""
     score, first = result.score, result.question.objective == "ttft_s"
     breakdown = score.prefill_breakdown if first else score.breakdown
     total = sum(stage.total_s for stage in breakdown)
     found = [
         Binding(resource=resource, share_fraction=seconds / total, counts="time")
-        for resource, seconds in _by_resource(result, breakdown, first=first).items()
+        for resource, seconds in _by_resource(breakdown, named, first=first).items()
         if seconds >= 0.01 * total
     ]
-    found.sort(key=lambda one: -one.share_fraction)
-    return [*_full_chips(result), *_reached_limits(result), *found]
+    return sorted(found, key=lambda one: -one.share_fraction)
 
 
 def _by_resource(
-    result: Result, breakdown: tuple[StageTime, ...], *, first: bool
+    breakdown: tuple[StageTime, ...], named: Callable[[str, int], str], *, first: bool
 ) -> dict[str, float]:
     """Seconds by resource; stages are named where the plan has more than one and one of them is
     the slowest. `first`: of the first token, where waiting is no bubble."""
@@ -187,7 +192,7 @@ def _by_resource(
         for cause in ALL_CAUSES:
             spent = getattr(stage, f"{cause}_s")
             if spent:
-                resource = _resource(result, cause, number)
+                resource = named(cause, number)
                 if cause == "bubble" and first:
                     resource = "waiting for the passes and prompts before it"
                 seconds[resource] = seconds.get(resource, 0.0) + spent
@@ -235,7 +240,8 @@ def _full_chips(result: Result) -> Iterator[Binding]:
         )
 
 
-def _reached_limits(result: Result) -> Iterator[Binding]:
+def reached_limits(result: Result | ClusterResult) -> Iterator[Binding]:
+    """Limits that the plan only just keeps."""
     for name, value in result.question.limits:
         reached = float(getattr(result.score, name))
         share = reached / value if ASKED[name].best == "least" else value / reached
@@ -249,12 +255,12 @@ def _reached_limits(result: Result) -> Iterator[Binding]:
 def changes_of(topology: Topology) -> Iterator[tuple[str, Topology]]:
     """Better machines, one figure (or all figures of a kind) at a time, with the words for the
     change."""
-    for words, values in _figures_changed(topology):
+    for words, values in figures_changed(topology):
         if values:
-            yield words, _changed(topology, values)
+            yield words, changed(topology, values)
 
 
-def _figures_changed(topology: Topology) -> Iterator[tuple[str, dict[str, float]]]:
+def figures_changed(topology: Topology) -> Iterator[tuple[str, dict[str, float]]]:
     """Each change in words, and the figures that it sets, by path; none where the machine has no
     such figure."""
     chip, tier = topology.chip, topology.chip.memory[0]
@@ -288,7 +294,8 @@ def _halved(path: str, noun: Record, names: tuple[str, ...]) -> dict[str, float]
     return {f"{path}.{name}": figure / 2 for name, figure in figures.items() if figure}
 
 
-def _changed(topology: Topology, values: dict[str, float]) -> Topology:
+def changed(topology: Topology, values: dict[str, float]) -> Topology:
+    """The machine with other figures, by path."""
     for path, value in values.items():
         topology = with_value(topology, path, value)
     return topology
@@ -554,7 +561,7 @@ def _gain(result: Result, one: _Found) -> float:
 
 
 def _alternative(result: Result, one: _Found) -> Alternative:
-    effect = None if one.objective is None else max(0.0, _lag(result, one.objective))
+    effect = None if one.objective is None else max(0.0, lag(result, one.objective))
     return Alternative(
         shape=shape_name(one.ways),
         plan=one.plan,

@@ -3,7 +3,7 @@
 Knows answers, scores and nouns; nothing of how answers are found.
 """
 
-from planner.answers.certificates import Certificate, Verdict
+from planner.answers.certificates import Certificate, ClusterCertificate, Verdict
 from planner.answers.fronts import Front
 from planner.answers.misses import NearMiss
 from planner.answers.reasons import Reasons
@@ -53,6 +53,11 @@ show_as(Reasons, line=lines.reasons_line, text=reasons.reasons_text, html=reason
 show_as(Sizing, line=lines.sizing_line, text=sizings.sizing_text, html=sizings.sizing_html)
 show_as(NearMiss, line=lines.near_miss_line, text=misses.near_miss_line)
 show_as(Certificate, line=lines.certificate_line, text=text.certificate_text)
+show_as(
+    ClusterCertificate,
+    line=lines.cluster_certificate_line,
+    text=text.cluster_certificate_text,
+)
 show_as(Verdict, line=lines.verdict_line, text=nouns.verdict_text)
 show_as(Score, line=lines.score_line, text=text.score_text, html=html.score_html)
 show_as(DisaggregatedScore, line=lines.disaggregated_score_line, text=text.disaggregated_text)

@@ -1,6 +1,6 @@
 """Records in one line each: what stands in the brackets of their `repr`."""
 
-from planner.answers.certificates import Certificate, Verdict
+from planner.answers.certificates import Certificate, ClusterCertificate, Verdict
 from planner.answers.fronts import Front
 from planner.answers.misses import NearMiss
 from planner.answers.proof import Answer
@@ -72,6 +72,11 @@ def replanning_line(found: Replanning) -> str:
 def certificate_line(one: Certificate) -> str:
     reached = f"{one.field} = {field_text(one.field, one.objective)}"
     return f"{one.status}, {reached}, {one.graph.name} on {_chips(one.topology)}"
+
+
+def cluster_certificate_line(one: ClusterCertificate) -> str:
+    reached = f"{one.field} = {field_text(one.field, one.objective)}"
+    return f"{one.status}, {reached}, {one.graph.name} on {one.cluster.name}"
 
 
 def verdict_line(verdict: Verdict) -> str:

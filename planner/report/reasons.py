@@ -29,6 +29,14 @@ HEADS = (
     "better plans, each of which breaks one limit",
 )
 
+WITHOUT_POOLS = "the best plan without each pool that is used"
+"""The third head on a cluster."""
+
+
+def _heads(reasons: Reasons) -> tuple[str, ...]:
+    """Of the parts."""
+    return (*HEADS[:2], WITHOUT_POOLS, HEADS[3]) if reasons.pools else HEADS
+
 
 def _binding_rows(reasons: Reasons) -> list[tuple[str, ...]]:
     return [
@@ -72,7 +80,7 @@ def _miss_rows(reasons: Reasons) -> list[tuple[str, ...]]:
 
 
 def _parts(reasons: Reasons) -> tuple[list[tuple[str, ...]], ...]:
-    """Rows below each of `HEADS`."""
+    """Rows below each of the heads."""
     return (
         _binding_rows(reasons),
         _price_rows(reasons),
@@ -86,8 +94,9 @@ def _doubt(proved: bool) -> str:
 
 
 def _title(reasons: Reasons) -> str:
+    called = "pools" if reasons.pools else "plan"
     return (
-        f"why {reasons.field} = {field_text(reasons.field, reasons.objective)} (plan:"
+        f"why {reasons.field} = {field_text(reasons.field, reasons.objective)} ({called}:"
         f" {reasons.shape})"
     )
 
@@ -112,7 +121,7 @@ def reasons_text(reasons: Reasons) -> str:
     """For a terminal."""
     lines = [_title(reasons), *_caveats(reasons)]
     parts = _parts(reasons)
-    for head, rows in zip(HEADS, parts, strict=True):
+    for head, rows in zip(_heads(reasons), parts, strict=True):
         if rows:
             lines += ["", head, *aligned(rows)]
     return "\n".join(lines)
@@ -123,7 +132,7 @@ def reasons_html(reasons: Reasons) -> str:
     parts = _parts(reasons)
     tables = (
         svg.table((head, "", ""), rows, words=(0, 2))
-        for head, rows in zip(HEADS, parts, strict=True)
+        for head, rows in zip(_heads(reasons), parts, strict=True)
         if rows
     )
     told = "".join(f"<div>{escape(line)}</div>" for line in _caveats(reasons))

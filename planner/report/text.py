@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
-from planner.answers.certificates import Certificate
+from planner.answers.certificates import Certificate, ClusterCertificate
 from planner.answers.proof import Answer
 from planner.answers.results import (
     ClusterResult,
@@ -16,6 +16,7 @@ from planner.answers.results import (
     Result,
 )
 from planner.errors import listed
+from planner.machines.cluster import Cluster
 from planner.machines.engine import Space
 from planner.machines.prices import BASIS_WORDS, LICENSED, Price
 from planner.machines.topology import Figure, Topology, described
@@ -493,16 +494,35 @@ def plan_text(plan: Plan) -> str:
 
 def certificate_text(one: Certificate) -> str:
     """What a certificate claims, for a terminal."""
-    lines = [
-        *question_lines(one.graph, one.topology, one.workload),
+    asked = question_lines(one.graph, one.topology, one.workload)
+    return "\n".join([*asked, *_claim_lines(one, one.topology.chips)])
+
+
+def cluster_certificate_text(one: ClusterCertificate) -> str:
+    """The same of a plan on a cluster."""
+    model, _, *load = question_lines(one.graph, one.cluster.pools[0].topology, one.workload)
+    chips = sum(pool.free_chips for pool in one.cluster.pools)
+    return "\n".join([model, *_pool_lines(one.cluster), *load, *_claim_lines(one, chips)])
+
+
+def _claim_lines(one: Certificate | ClusterCertificate, chips: int) -> list[str]:
+    return [
         *[f"limit: {limit_text(name, value)}" for name, value in one.limits],
         "",
         f"claim: {one.status}, {one.field} = {field_text(one.field, one.objective)}; no plan is"
         f" better than {field_text(one.field, one.bound)}",
-        *plan_section(one.plan, there=one.topology.chips),
+        *plan_section(one.plan, there=chips),
         "check the claim with verify(certificate), or `planner verify FILE`",
     ]
-    return "\n".join(lines)
+
+
+def _pool_lines(cluster: Cluster) -> list[str]:
+    """The pools of a cluster, one a line."""
+    lines = []
+    for number, pool in enumerate(cluster.pools):
+        on = "  " if number else "on"
+        lines.append(f"{on} {pool.name}: {_machine_text(pool.topology)}")
+    return lines
 
 
 def _indented(lines: Sequence[str]) -> list[str]:
@@ -670,14 +690,10 @@ def _stage_lines(score: Score) -> list[str]:
 def cluster_result_text(result: ClusterResult) -> str:
     """A result on a cluster for a terminal."""
     asked = question_lines(result.graph, result.cluster.pools[0].topology, result.workload)
-    pools = []
-    for number, pool in enumerate(result.cluster.pools):
-        on = "  " if number else "on"
-        pools.append(f"{on} {pool.name}: {_machine_text(pool.topology)}")
     way = [name for name, _ in itertools.groupby(stage.pool for stage in result.plan.stages)]
     lines = [
         asked[0],
-        *pools,
+        *_pool_lines(result.cluster),
         *asked[2:],
         "",
         proof_line(result),

@@ -32,6 +32,7 @@ def uniform_plan(
     data_parallel: int = 1,
     sequence_parallel: int = 1,
     micro_batches: int | None = None,
+    batch_size: int | None = None,
     offloaded_layers: int | None = None,
 ) -> Plan:
     """The plan that engines make from degrees alone: equal stages, the same split on each.
@@ -39,15 +40,15 @@ def uniform_plan(
     tensor × pipeline × data × sequence is the number of chips; experts are placed inside tensor ×
     data. `micro_batches` None: as many as the machine's software keeps in flight where there are
     sequences enough; as many as stages where its rules are not known, or where each sequence is
-    one. `offloaded_layers` are those of the first of each stage that lie off its chips' first
-    memory (see `machines.tiers`); None: none, but where the weights do not fit and the software
-    leaves whole layers behind by itself, as few as have to (see `space.offloading`).
+    one. `batch_size`, of the whole deployment, says how many there are. `offloaded_layers` are the
+    first of each stage, off its chips' first memory (see `machines.tiers`); None: none, but where
+    the weights do not fit and the software leaves layers behind, as few as can be.
 
     InputError: degrees that do not divide the heads, the experts or the chips.
     """
     graph, topology = model_of(graph), machine_of(topology)
-    if micro_batches is not None:
-        _check_whole(micro_batches=micro_batches)
+    counted = {"micro_batches": micro_batches, "batch_size": batch_size}
+    _check_whole(**{name: count for name, count in counted.items() if count is not None})
     _check_whole(
         tensor_parallel=tensor_parallel,
         pipeline_parallel=pipeline_parallel,
@@ -70,11 +71,11 @@ def uniform_plan(
         for layers, stage_groups in zip(runs, groups, strict=True)
     )
     topology = machine_for(graph, topology)
-    kept = _kept_in_flight(topology.software.engine, pipeline_parallel)
+    kept = _kept_in_flight(topology.software.engine, stages, batch_size)
     plan = Plan(stages=stages, micro_batches=micro_batches or kept or pipeline_parallel)
     if offloaded_layers is not None:
         plan = with_first_layers(plan, offloaded_layers)
-    broken = [violation for check in STRUCTURE for violation in check(plan, graph, topology)]
+    broken = (violation for check in STRUCTURE for violation in check(plan, graph, topology))
     refuse_broken(tuple(broken))
     if offloaded_layers is None:
         plan = fitted_by_engine(plan, graph, topology)
@@ -83,12 +84,17 @@ def uniform_plan(
     return plan.replace(space=_space_of(plan, graph, topology.software))
 
 
-def _kept_in_flight(engine: Engine, stages: int) -> int | None:
-    """Micro-batches of an engine that has sequences enough; None where they are free, or as many
-    as sequences."""
-    if engine.micro_batches == "sequences" and stages > 1:
+def _kept_in_flight(
+    engine: Engine, stages: tuple[Stage, ...], batch_size: int | None
+) -> int | None:
+    """Micro-batches of an engine that has so many sequences, None: enough of them; None where
+    micro-batches are free, or as many as sequences that nobody counts."""
+    if batch_size is not None:
+        replicas = len(stages[0].groups)
+        return in_flight(engine, len(stages), -(-batch_size // replicas))
+    if engine.micro_batches == "sequences" and len(stages) > 1:
         return None
-    return in_flight(engine, stages, MANY)
+    return in_flight(engine, len(stages), MANY)
 
 
 def _space_of(plan: Plan, graph: ModelGraph, software: Software) -> Space:

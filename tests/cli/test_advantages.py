@@ -2,8 +2,10 @@
 
 import pytest
 
-from planner.cli.advantages import Agreed, _figures
+from planner.cli.advantages import PROVERS, RIVALS, Agreed, _figures
 from planner.studies import crossover
+from planner.studies.advantage import refining
+from planner.studies.advantage.maps import MACHINES
 from tests.terminal import refused
 
 MAP = ("map", "hgx-h100", "hgx-h200", "--sizes", "8G", "--speeds", "20,50", "--proved", "none")
@@ -39,6 +41,12 @@ def test_a_map_is_drawn_and_told(run, tmp_path):
         (("--out", "map.png"), "must end in .svg, .html, .csv or .json"),
         (("--users", "few"), "--users must be a whole number, not 'few'"),
         (("--unknown", "guess"), "unknown"),
+        (("--proved", "most"), "--proved must be engines, all or none"),
+        (("--space", "all"), "space"),
+        (("--price", "hgx-h100"), "--price must look like hgx-h100=2.10 USD/h"),
+        (("--price", "hgx-b200=2 USD/h"), "machine of --price called 'hgx-b200'"),
+        (("--price", "hgx-h100=2 apples"), "--price"),
+        (("--price", "hgx-h100=2 USD/h", "--price-basis", "node"), "give one"),
     ],
 )
 def test_what_is_wrong_with_a_map_is_said_before_the_work(run, given, said):
@@ -54,3 +62,15 @@ def test_terms_are_those_that_are_given():
         "utilisation": 0.6,
     }
     assert _figures("--sizes", "8G,1.5T", "parameters") == (8e9, 1.5e12)
+
+
+def test_a_price_is_that_of_the_machine_that_it_names():
+    first, second = Agreed(price=["hgx-h100 = 2.10 USD/h"]).priced(("hgx-h100", "hgx-h200"))
+    assert second == "hgx-h200"
+    assert first.price.usd_per_chip_hour == 2.1
+    assert first.price.basis == "given"
+
+
+def test_the_machines_of_a_map_are_the_librarys():
+    assert RIVALS == MACHINES
+    assert PROVERS == refining.PROVERS

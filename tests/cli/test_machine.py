@@ -1,10 +1,12 @@
 """`planner machine` as people call it."""
 
+from inspect import signature
+
 import pytest
 
 import planner as pl
 from planner.cli import machine as module
-from planner.detection.measuring import Measurement
+from planner.detection.measuring import REPEATS, Measurement
 from planner.readers.machines.processors import read_processor
 from tests.readers.machines.test_processors import LSCPU
 from tests.readers.machines.written import matrix_text, named, square_matrix
@@ -27,7 +29,9 @@ def names(tmp_path):
 
 @pytest.fixture
 def here(monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "machine_here", lambda: read_processor(LSCPU, tmp_path))
+    monkeypatch.setattr(
+        "planner.detection.probing.machine_here", lambda: read_processor(LSCPU, tmp_path)
+    )
 
 
 def test_a_description_becomes_a_file_that_is_planned_on(run, matrix, names, tmp_path):
@@ -64,7 +68,7 @@ def test_the_machine_at_hand_is_detected(run, here):
 
 def test_what_was_measured_stands_in_the_file(run, here, monkeypatch, tmp_path):
     rates = Measurement("triad, 2 threads", "bandwidth", (40e9, 41e9, 42e9))
-    monkeypatch.setattr(module, "measured_here", lambda bench: (rates,))
+    monkeypatch.setattr("planner.detection.measuring.measured_here", lambda bench: (rates,))
     out = tmp_path / "my.toml"
     done = run("machine", "measure", "--repeats", "3", "--out", str(out))
     assert done.status == 0, done.err
@@ -83,9 +87,13 @@ def test_of_a_mixed_box_measurements_are_told_alone(run, monkeypatch, tmp_path):
 
     cards = named("NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3090")
     text = cards + matrix_text(square_matrix(["PHB"]))
-    monkeypatch.setattr(module, "machine_here", lambda: seen_in(text, tmp_path))
+    monkeypatch.setattr("planner.detection.probing.machine_here", lambda: seen_in(text, tmp_path))
     rates = Measurement("copy", "bandwidth", (1e9,))
-    monkeypatch.setattr(module, "measured_here", lambda bench: (rates,))
+    monkeypatch.setattr("planner.detection.measuring.measured_here", lambda bench: (rates,))
     done = run("machine", "measure", "--out", str(tmp_path / "my.toml"))
     assert "chips are of several kinds" in done.out
     assert pl.load_cluster(tmp_path / "my.toml").pools
+
+
+def test_a_measurement_is_repeated_as_often_as_the_function_does():
+    assert signature(module.measure).parameters["repeats"].default == REPEATS

@@ -229,6 +229,17 @@ def test_a_cluster_is_planned_as_the_function_does(run):
     ]
 
 
+def test_a_plan_on_a_cluster_is_explained_and_proved_again_from_its_file(run, tmp_path):
+    certificate = tmp_path / "certificate.json"
+    asked = ("cluster", "qwen3-0.6b", "three-macs", "--batch", 1)
+    fields = run(*asked, "--why", "--certificate", certificate, "--format", "json").fields
+    assert fields["why"]["pools"] == ["m2-ultra"]
+    verdict = run("verify", certificate)
+    assert verdict.status == 0
+    assert "cluster: three-macs, digest" in verdict.out
+    assert "machine of pool m2-ultra: apple-m2-ultra" in verdict.out
+
+
 def test_a_cluster_may_be_asked_for_any_plan_and_says_from_which_it_chose(run):
     asked = ("cluster", "qwen3-0.6b", "three-macs", "--batch", 1)
     assert "\nchosen from: plans that llama.cpp " in run(*asked).out
@@ -257,6 +268,9 @@ def test_unlike_deployments_are_shown_with_their_pools_and_their_proof(run):
             ("cluster", "llama-3.1-8b", "three-macs", "--unlike", "--batch", "8"),
             "must be None for a fleet",
         ),
+        (("cluster", "llama-3.1-8b", "three-macs", "--unlike", "--why"), "--why is of one"),
+        (("cluster", "llama-3.1-8b", "three-macs", "--sure", "0.8"), "--sure is asked of one"),
+        (("cluster", "llama-3.1-8b", "three-macs", "--rate", 3), "--rate"),
     ],
 )
 def test_a_cluster_question_that_is_wrong_gets_a_sentence(run, arguments, said):
@@ -303,13 +317,13 @@ def test_a_score_is_printed_with_stages_and_assumptions(run):
 def test_a_score_says_which_micro_batches_it_takes_and_lets_them_be_chosen(run):
     asked = ("score", "qwen3-8b", "hgx-h100", "--pipeline", 2)
     for more, row, said in (
-        ((), "1 1 2 1 1 2", "tensorrt-llm 1.2 can be started with it"),
-        (("--software", "vllm"), "1 1 2 1 1 3", "vllm 0.32 can be started with it"),
-        (("--software", "vllm", "--batch", 2), "1 1 2 1 1 2", "vllm 0.32 can be started with it"),
+        ((), "1 1 2 1 1 2", "tensorrt-llm 1.2 can run this plan"),
+        (("--software", "vllm"), "1 1 2 1 1 3", "vllm 0.32 can run this plan"),
+        (("--software", "vllm", "--batch", 2), "1 1 2 1 1 2", "vllm 0.32 can run this plan"),
         (
             ("--micro-batches", 4),
             "1 1 2 1 1 4",
-            "tensorrt-llm 1.2 cannot be started with it: tensorrt-llm keeps 2 micro-batches of 8"
+            "tensorrt-llm 1.2 cannot run this plan: tensorrt-llm keeps 2 micro-batches of 8"
             " sequences in flight over 2 stages, not 4",
         ),
     ):
@@ -341,7 +355,7 @@ def test_a_plan_that_the_software_cannot_be_started_with_has_a_price_and_a_reaso
     answer = run(*asked)
     assert answer.status == 0
     assert (
-        "tensorrt-llm 1.2 cannot be started with it: stage 1 has no decoder layer; tensorrt-llm"
+        "tensorrt-llm 1.2 cannot run this plan: stage 1 has no decoder layer; tensorrt-llm"
         " puts the embedding with the first of them and the head with the last\n"
     ) in answer.out
     fields = run(*asked, "--format", "json").fields

@@ -27,10 +27,10 @@ def model(tmp_path):
 @pytest.fixture
 def measured(monkeypatch):
     """A core without PyTorch."""
-    monkeypatch.setattr(module, "measured_core", lambda repeats: CORE)
-    monkeypatch.setattr(module, "check_extra", lambda: None)
-    monkeypatch.setattr(module, "cores_at_hand", lambda: 2)
-    monkeypatch.setattr(module, "busy_cores", lambda: 0.0)
+    monkeypatch.setattr("planner.running.cores.measured_core", lambda repeats: CORE)
+    monkeypatch.setattr("planner.running.launching.check_extra", lambda: None)
+    monkeypatch.setattr("planner.running.cores.cores_at_hand", lambda: 2)
+    monkeypatch.setattr("planner.running.cores.busy_cores", lambda: 0.0)
 
 
 class NoRanks:
@@ -60,7 +60,7 @@ class NoRanks:
 
 @pytest.fixture
 def ranks(monkeypatch, measured):
-    monkeypatch.setattr(module, "Ranks", NoRanks)
+    monkeypatch.setattr("planner.running.launching.Ranks", NoRanks)
 
 
 def test_a_core_becomes_a_machine(run, measured, tmp_path):
@@ -124,7 +124,7 @@ class DeadRanks(NoRanks):
 
 
 def test_where_a_rank_dies_nothing_is_written(run, ranks, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "Ranks", DeadRanks)
+    monkeypatch.setattr("planner.running.launching.Ranks", DeadRanks)
     kept = tmp_path / "run.json"
     done = run("run", model, "--batch", "2", "--save", str(kept))
     assert "since rank 1 died" in done.err.splitlines()[-1]
@@ -140,7 +140,7 @@ def test_more_ranks_than_cores_are_warned_of(run, ranks, model):
 
 def test_other_work_on_the_machine_is_warned_of(run, ranks, model, monkeypatch):
     assert "other work" not in run("run", model, "--batch", "2").err
-    monkeypatch.setattr(module, "busy_cores", lambda: 1.8)
+    monkeypatch.setattr("planner.running.cores.busy_cores", lambda: 1.8)
     assert "other work keeps 1.8 of 2 cores busy" in run("run", model, "--batch", "2").err
 
 

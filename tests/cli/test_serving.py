@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from planner.cli import serving
 from planner.doors import mcp_server
 from planner.doors.web import running as web_running
 from tests.terminal import refused
@@ -26,8 +25,8 @@ def test_a_missing_extra_is_a_sentence(run, monkeypatch):
 @pytest.mark.parametrize("given", [Typed(), io.StringIO()], ids=["typed", "piped"])
 def test_who_types_is_told_what_it_waits_for(run, monkeypatch, given):
     served = []
-    monkeypatch.setattr(serving, "check_extra", lambda: None)
-    monkeypatch.setattr(serving, "serve_mcp", lambda: served.append(True))
+    monkeypatch.setattr(mcp_server, "check_extra", lambda: None)
+    monkeypatch.setattr(mcp_server, "serve_mcp", lambda: served.append(True))
     monkeypatch.setattr(sys, "stdin", given)
     answer = run("mcp")
     assert (answer.status, answer.out, served) == (0, "", [True])

@@ -12,11 +12,13 @@ import pytest
 
 import planner as pl
 from planner.answers.certificates import Certificate
+from planner.machines.accounts import alike_pools
 from planner.planning.likeness import (
     differences,
     likeness_of_machine,
     likeness_of_model,
     likeness_of_software,
+    likenesses_on_pools,
 )
 
 FORGERIES = 1_000 if os.environ.get("PLANNER_ORACLE") else 30
@@ -146,3 +148,37 @@ def test_no_forged_certificate_is_confirmed_as_the_catalogues() -> None:
             continue
         assert not (found.confirmed and found.is_of_the_catalogue), where
     assert refused > FORGERIES / 10
+
+
+@pytest.mark.parametrize("name", ["three-macs", "a100-l4-t4"])
+def test_a_cluster_of_the_catalogue_is_the_entry_however_its_watts_are_counted(name: str) -> None:
+    cluster = alike_pools(pl.load_cluster(name))
+    graph, work = pl.load_model("llama-3.1-8b"), pl.Workload(batch_size=1)
+    assert all(one.is_entry for one in likenesses_on_pools(graph, cluster, work))
+
+
+def test_what_was_changed_in_a_cluster_is_named() -> None:
+    cluster = pl.load_cluster("three-macs")
+    link = cluster.links[0].replace(latency_s=1.0)
+    chip = cluster.pools[0].topology.chip
+    faster = cluster.pools[0].topology.replace(
+        chip=chip.replace(
+            memory=(chip.memory[0].replace(bandwidth_bytes_per_s=1e13), *chip.memory[1:])
+        )
+    )
+    pools = (cluster.pools[0].replace(topology=faster), *cluster.pools[1:])
+    forged = cluster.replace(links=(link, *cluster.links[1:]), pools=pools)
+    graph, work = pl.load_model("llama-3.1-8b"), pl.Workload(batch_size=1)
+    found = {one.what: one for one in likenesses_on_pools(graph, forged, work)}
+    assert found["cluster"].differences[0].startswith("links[0].latency_s: 1 in place of")
+    (told,) = found["machine of pool m2-ultra"].differences
+    assert told.startswith("chip.memory.unified LPDDR5.bandwidth_bytes_per_s: 1e+13")
+    assert found["machine of pool m3-max"].is_entry
+
+
+def test_machines_of_the_catalogue_in_a_cluster_of_ones_own_are_the_entries() -> None:
+    cluster = pl.load_cluster("three-macs").replace(name="mine")
+    graph, work = pl.load_model("llama-3.1-8b"), pl.Workload(batch_size=1)
+    found = {one.what: one.is_entry for one in likenesses_on_pools(graph, cluster, work)}
+    assert not found.pop("cluster")
+    assert all(found.values())

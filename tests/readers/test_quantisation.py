@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from planner.catalogue import load_model
 from planner.errors import InputError
 from planner.models.storage import PLAIN
 from planner.readers.quantisation import PublishedStorage, published_storage
+from tests.running.models import config_of
 
 HIDDEN = 3072
 KV = 1024
@@ -146,6 +148,14 @@ def test_32_bit_weights_are_priced_as_16_with_a_remark():
         assert storage.weight_dtype == "bf16"
         assert "priced as bf16" in storage.remarks[0]
     assert not read(torch_dtype="float16").remarks
+
+
+def test_weights_that_are_asked_for_by_format_are_not_said_to_be_priced_in_another(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config_of(torch_dtype="float32")), encoding="utf-8")
+    assert "priced as bf16" in str(load_model(path).remarks)
+    assert load_model(path, weight_dtype="fp32").remarks == ()
+    assert load_model(path, weight_dtype="fp32").weight_dtype == "fp32"
 
 
 def test_the_table_may_lie_in_the_text_part_or_bear_an_older_name():

@@ -96,3 +96,23 @@ def test_without_rules_a_uniform_plan_is_of_any_kind():
 def test_micro_batches_are_a_whole_number(chosen):
     with pytest.raises(pl.InputError, match="micro_batches must be a whole number"):
         pl.uniform_plan(tiny_graph(6), tiny_topology(8), micro_batches=chosen)
+
+
+def test_a_batch_says_how_many_micro_batches_an_engine_has_that_keeps_each_sequence_by_itself():
+    asked = tiny_graph(4), with_engine(micro_batches="sequences")
+    # Ten sequences of two replicas: five of each, in flight over two stages one by one.
+    degrees = {"pipeline_parallel": 2, "data_parallel": 2}
+    plan = pl.uniform_plan(*asked, **degrees, batch_size=10)
+    assert (plan.replicas, plan.micro_batches, plan.space) == (2, 5, "engine")
+    assert pl.uniform_plan(*asked, **degrees).micro_batches == 2
+
+
+def test_few_sequences_fill_few_micro_batches():
+    asked = tiny_graph(4), with_engine(micro_batches="stages")
+    assert pl.uniform_plan(*asked, pipeline_parallel=4, batch_size=3).micro_batches == 3
+    assert pl.uniform_plan(*asked, pipeline_parallel=4, batch_size=30).micro_batches == 4
+
+
+def test_a_batch_is_a_whole_number_of_sequences():
+    with pytest.raises(pl.InputError, match="batch_size must be a whole number"):
+        pl.uniform_plan(tiny_graph(4), tiny_topology(4), batch_size=0)

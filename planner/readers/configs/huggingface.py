@@ -150,11 +150,11 @@ def read_fields(
     config.refuse_unread(text)
     remarks += said + _added_said(added, config, kind, windowed=_has_windows(shape))
     try:
-        storage = published_storage(text, sidecar, path)
+        storage = published_storage(text, sidecar, path, as_stored=as_stored)
     except InputError:
         if as_stored:
             raise
-        storage = published_storage({}, None, path)
+        storage = published_storage({}, None, path, as_stored=False)
     return Read(
         shape=shape,
         dtype=storage.weight_dtype,

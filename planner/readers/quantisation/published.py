@@ -93,10 +93,15 @@ METHODS: dict[str, Reader] = {
 
 
 def published_storage(
-    fields: Mapping[str, Any], sidecar: Mapping[str, Any] | None, path: str
+    fields: Mapping[str, Any],
+    sidecar: Mapping[str, Any] | None,
+    path: str,
+    *,
+    as_stored: bool = True,
 ) -> PublishedStorage:
     """How the checkpoint is stored whose config has these fields, its text part brought to the
-    top, and whose `hf_quant_config.json` holds `sidecar`; None: it has none.
+    top, and whose `hf_quant_config.json` holds `sidecar`; None: it has none. `as_stored` False: a
+    format is asked for by name, so that nothing is said of how plain weights are priced.
 
     Raises `InputError` where the files state a quantisation that is not read, or one that cannot
     be.
@@ -114,7 +119,7 @@ def published_storage(
     scheme = _read(section, inputs) if section is not None else None
     beside = _beside(sidecar, path, inputs, is_needed=scheme is None)
     if scheme is None:
-        scheme = beside or _unquantised(fields, path)
+        scheme = beside or _unquantised(fields, path, is_told=as_stored)
         place = SIDECAR if beside else "config"
     else:
         assert section is not None
@@ -253,13 +258,13 @@ def _without_fused(scheme: Scheme, fields: Mapping[str, Any], section: Section) 
     return replace(scheme, experts=PLAIN).noting(remark)
 
 
-def _unquantised(fields: Mapping[str, Any], path: str) -> Scheme:
-    """16 bit, whatever the config says of its floats."""
+def _unquantised(fields: Mapping[str, Any], path: str, *, is_told: bool) -> Scheme:
+    """16 bit, whatever the config says of its floats; `is_told`: which is then remarked on."""
     key = "dtype" if isinstance(fields.get("dtype"), str) else "torch_dtype"
     word = str(fields.get(key, "")).lower().removeprefix("torch.")
     if word in ("float32", "float", "fp32"):
         remark = f"{path}: weights stored as float32 are priced as bf16, as engines load them"
-        return Scheme(remarks=(remark,))
+        return Scheme(remarks=(remark,) if is_told else ())
     if word.startswith("float8"):
         return Scheme(linear=FP8)
     return Scheme(linear=PLAIN)
