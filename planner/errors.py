@@ -144,10 +144,10 @@ def check_word(given: str | None, known: Sequence[str], field: str) -> None:
     """Refuse a word that is none of a few, with those that are nearest; None is no word."""
     if given is None or given in known:
         return
-    nearest = listed(nearest_names(str(given), known), "or")
-    raise InputError(
-        f"{field} must be {listed(known, 'or')}, not {told(given)}; did you mean {nearest}?"
-    )
+    nearest = nearest_names(str(given), known)
+    # All of them again would say nothing.
+    hint = f"; did you mean {listed(nearest, 'or')}?" if len(nearest) < len(known) else ""
+    raise InputError(f"{field} must be {listed(known, 'or')}, not {told(given)}{hint}")
 
 
 def plain_name(name: str) -> str:

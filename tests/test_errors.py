@@ -12,6 +12,7 @@ from planner.errors import (
     NoPlanFoundError,
     PlannerError,
     UnknownNameError,
+    check_word,
     listed,
     nearest_names,
     plain_name,
@@ -170,3 +171,8 @@ def test_what_may_be_added_to_a_refusal_is_asked_for_once_and_by_who_reads_it():
     assert asked == [1]
     assert str(again) == "far too few chips; more chips would do"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_a_word_that_is_none_of_two_is_not_offered_both_again():
+    with pytest.raises(InputError, match=r"^way must be ring or mesh, not 'rings'$"):
+        check_word("rings", ("ring", "mesh"), "way")
