@@ -167,10 +167,10 @@ class Store:
         except sqlite3.DatabaseError as error:
             if "malformed" in str(error) or "corrupt" in str(error):
                 raise InputError(
-                    f"file {told(str(self._file), 200)} is damaged ({error}); move it"
-                    " away and sweep again, or save its rows with `sqlite3 FILE .recover`"
+                    f"file {told(str(self._file), 200)} is damaged ({shortened(str(error), 120)}); move"
+                    " it away and sweep again, or save its rows with `sqlite3 FILE .recover`"
                 ) from None
-            raise self._refusal(str(error)) from None
+            raise self._refusal(shortened(str(error), 120)) from None
         except (sqlite3.Error, ValueError) as error:
             raise self._refusal(shortened(error, 100)) from None
 

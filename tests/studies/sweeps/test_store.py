@@ -95,6 +95,18 @@ def test_a_file_with_damaged_pages_is_told_with_a_remedy(file):
         store.known([f"k{number}" for number in range(200)])
 
 
+def test_a_damaged_statement_of_any_length_is_told_in_a_line(file):
+    with contextlib.closing(Store(file)) as store:
+        store.keep([("k", "{}")])
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute("PRAGMA writable_schema = ON")
+        other.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'sweep'", ("[" + "x" * 3000,))
+        other.commit()
+    with pytest.raises(InputError, match="is damaged .*sweep again") as caught:
+        Store(file)
+    assert len(str(caught.value)) < 300 + len(str(file))
+
+
 @pytest.mark.parametrize("kept_s", ["9e999", "-1e300", "1e20", "-1.0", "'yesterday'", "NULL"])
 def test_a_time_that_nobody_can_have_written_is_not_told(file, kept_s):
     with contextlib.closing(Store(file)) as store:
