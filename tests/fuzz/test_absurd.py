@@ -39,6 +39,7 @@ FAILED = [
     ("Workload", "requests_per_s", "denormal"),
     ("score_plan", "workload", "nothing"),
     ("verify", "certificate", "10**5000"),
+    ("map_grids", "loads", "empty tuple"),
 ]
 """What once left a traceback, took the memory, or was told in a million letters."""
 

@@ -466,6 +466,8 @@ def map_grids(
     _check_once(given)
     if not len(sizes):
         raise InputError("sizes must name one size or more, in parameters")
+    if loads is not None and not len(loads):
+        raise InputError("loads must name one load or more; None keeps the plans of all")
     machines = agreed.machines(given)
     grounds = tuple(Ground(machine) for machine in machines)
     named = REAL_MODELS[_known_family(family)] if models is None else models
