@@ -23,13 +23,14 @@ import typer
 
 import planner as pl
 from planner import cli
-from planner.cli import machine as machine_commands
+from planner.calibration import measurements
 from planner.cli import running as running_commands
-from planner.cli import serving as serving_commands
-from planner.cli import surveys
+from planner.detection import measuring, probing
+from planner.doors import mcp_server
 from planner.doors.web import running as web_running
 from planner.errors import InputError
 from planner.readers.machines.processors import read_processor
+from planner.studies.audits import audits
 from tests.fuzz import nouns
 from tests.readers.machines.test_processors import LSCPU
 from tests.readers.machines.written import matrix_text, named, square_matrix
@@ -323,17 +324,17 @@ def _fresh_room() -> Iterator[None]:
 def _left_out() -> Iterator[None]:
     """Measuring this machine, and tables that take a minute each: they are no reader's work."""
     small = str(room() / "rows.csv")
-    audited = surveys.audited
+    audited = audits.audit
     few = room() / "claims.toml"
     with contextlib.ExitStack() as stack:
         for module, name, stand_in in (
             (typer.main, "get_command", commands_of),
-            (surveys, "PUBLISHED", Path(small)),
-            (surveys, "audited", lambda claims, **options: audited(claims or few, **options)),
-            (machine_commands, "measured_here", _not_measured),
-            (machine_commands, "machine_here", lambda: read_processor(LSCPU, Path(os.curdir))),
+            (measurements, "PUBLISHED", Path(small)),
+            (audits, "audit", lambda claims, **options: audited(claims or few, **options)),
+            (measuring, "measured_here", _not_measured),
+            (probing, "machine_here", lambda: read_processor(LSCPU, Path(os.curdir))),
             (running_commands, "_here", _not_measured),
-            (serving_commands, "serve_mcp", _not_served),
+            (mcp_server, "serve_mcp", _not_served),
             (web_running, "serve_http", _not_served),
         ):
             stack.enter_context(mock.patch.object(module, name, stand_in))
