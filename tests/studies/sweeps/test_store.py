@@ -102,7 +102,7 @@ def test_a_damaged_statement_of_any_length_is_told_in_a_line(file):
         other.execute("PRAGMA writable_schema = ON")
         other.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'sweep'", ("[" + "x" * 3000,))
         other.commit()
-    with pytest.raises(InputError, match="is damaged .*sweep again") as caught:
+    with pytest.raises(InputError, match=r"is damaged .*sweep again") as caught:
         Store(file)
     assert len(str(caught.value)) < 300 + len(str(file))
 
