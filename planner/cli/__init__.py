@@ -20,6 +20,7 @@ import typer
 from planner import __version__
 from planner.cli.completing import COMPLETE
 from planner.cli.examples import EXAMPLES, TOP, epilog
+from planner.cli.files import check_inputs_kept
 from planner.cli.streams import (
     CLOSED_PIPE,
     complain,
@@ -252,8 +253,10 @@ def main() -> None:
     words = sys.argv[1:]
     as_json = _wants_json(words)
     try:
+        check_inputs_kept(words)
         words = _spelled_out(words)
         as_json = _wants_json(words)
+        check_inputs_kept(words)
         _run(words)
         if sys.stdout is not None:
             sys.stdout.flush()

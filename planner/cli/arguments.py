@@ -687,23 +687,26 @@ def graph_of(model: str, formats: Formats) -> "ModelGraph":
     )
 
 
-def gains_by_batch(goal: Goal | None) -> bool:
-    """Whether what is asked for is better the more is in flight: then a batch that nobody states
-    is left open, as any number of users would be a limit that nobody set."""
-    named = None if goal is None else goal.maximize or goal.minimize
-    if named is None:
-        return False
+def gains_by_batch(goal: Goal | None) -> str | None:
+    """What is asked for, or limited, that is better the more is in flight: then a batch that nobody
+    states is left open, as any number of users would be a limit that nobody set. None: nothing."""
+    if goal is None:
+        return None
     from planner.answers.question import FIELDS, SAMPLE_FIELDS
 
-    known = (FIELDS | SAMPLE_FIELDS).get(named)
-    return known is not None and known.end == "high"
+    known = FIELDS | SAMPLE_FIELDS
+    limited = [one.partition("=")[0].strip() for one in goal.limit or []]
+    for named in (goal.maximize or goal.minimize, *limited):
+        if named in known and known[named].end == "high":
+            return named
+    return None
 
 
 def is_open(requests: Requests, arrivals: str, goal: Goal | None = None) -> bool:
     """Whether the number of sequences in flight is left open."""
     if requests.batch is not None:
         return requests.batch == "max"
-    return requests.rate is not None or arrivals == "poisson" or gains_by_batch(goal)
+    return requests.rate is not None or arrivals == "poisson" or gains_by_batch(goal) is not None
 
 
 def workload_of(requests: Requests, arrivals: str, *, goal: Goal | None = None) -> "Workload":

@@ -73,6 +73,38 @@ def _check_all(named: Iterable[tuple[str, Path | None]]) -> None:
         seen[target] = option
 
 
+OUTPUTS = ("--out", "--certificate", "--save", "--to-csv", "--report")
+"""Options that name a file to be written."""
+
+
+def check_inputs_kept(words: Sequence[str]) -> None:
+    """Refuse a command line that names one file to be read and to be written."""
+    written: dict[str, str] = {}
+    read: list[str] = []
+    before = ""
+    for word in words:
+        option, equals, value = word.partition("=")
+        if before in OUTPUTS or (equals and option in OUTPUTS):
+            name = value if option in OUTPUTS else word
+            written[name] = before if before in OUTPUTS else option
+        elif not word.startswith("-"):
+            read.append(word)
+        before = word
+    for name, option in written.items():
+        if any(_is_one_file(name, other) for other in read):
+            raise InputError(
+                f"{option} {shortened(name, 200)} is read by this command too, which would write"
+                " over it; name another file"
+            )
+
+
+def _is_one_file(one: str, other: str) -> bool:
+    try:
+        return Path(one).is_file() and Path(other).is_file() and Path(one).samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
 def _shown(path: Path) -> str:
     return shortened(path, 200)
 

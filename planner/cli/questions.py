@@ -78,7 +78,8 @@ class Unsaid:
             if name in params and not self.is_given(name):
                 found[f"--{name}"] = str(params[name])
         if graph.is_diffusion:
-            for name in ("--prompt", "--output", "--kv"):
+            # Samples of a diffusion model start together, and have no tokens.
+            for name in ("--prompt", "--output", "--kv", "--arrivals"):
                 found.pop(name, None)
         if goal is not None and goal.minimize is None and goal.maximize is None:
             found["--minimize"] = goal.field(graph)
@@ -97,8 +98,8 @@ class Unsaid:
         if not taken:
             return text, fields
         lines = [f"defaults used: {', '.join(' '.join(one) for one in taken.items())}"]
-        if taken.get("--batch") == "max" and goal is not None and gains_by_batch(goal):
-            field = goal.maximize or goal.minimize
+        field = gains_by_batch(goal)
+        if taken.get("--batch") == "max" and field is not None:
             lines.append(
                 f"the batch is open, as {field} is better with more in flight; --batch 8 asks for"
                 " eight users"

@@ -263,6 +263,10 @@ def _stage_row(run: Sequence[int], stages: Sequence[StageScore]) -> tuple[str, .
     )
 
 
+ROUNDED = 1e-9
+"""Of sums: a gap that is none."""
+
+
 def proof_line(result: Answer) -> str:
     """What was proved, and no more."""
     better = "lower" if result.direction == "minimize" else "higher"
@@ -273,9 +277,14 @@ def proof_line(result: Answer) -> str:
             f"optimal: {objective}, and no uniform plan with as few layers off the chips has a"
             f" {better} one; it is proved that no plan with all layers on them fits"
         )
+    bound = field_text(result.field, result.bound)
+    if result.status == "optimal" and result.gap > ROUNDED:
+        return (
+            f"optimal: {objective}, with the fewest chips of what is as good within 0.1 %; it is"
+            f" proved that no plan is {beyond} {bound} (a gap of {100 * result.gap:.2g} %)"
+        )
     if result.status == "optimal":
         return f"optimal: {objective}, and it is proved that no plan has a {better} one"
-    bound = field_text(result.field, result.bound)
     return (
         f"feasible: {objective}; a better plan may exist, but it is proved that no plan is {beyond}"
         f" {bound} (a gap of {100 * result.gap:.2g} %){ENDED.get(result.stopped_by or '', '')}"

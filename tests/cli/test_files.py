@@ -148,3 +148,21 @@ def test_a_folder_gets_all_files_or_none_and_goes_again_where_it_was_made(tmp_pa
 def test_what_is_no_folder_is_refused_in_a_sentence(tmp_path, name):
     with pytest.raises(pl.InputError, match=r"--export-to .* cannot be written"):
         files.check_folder(tmp_path / name, "--export-to")
+
+
+@pytest.mark.parametrize("option", ["--out", "--certificate", "--save"])
+def test_a_file_that_is_read_is_not_written_over(run, tmp_path, option):
+    path = tmp_path / "config.json"
+    path.write_text("mine", encoding="utf-8")
+    assert "is read by this command too" in refused(run("plan", path, "hgx-h100", option, path), 2)
+    joined = run("plan", path, "hgx-h100", f"{option}={tmp_path}/../{tmp_path.name}/config.json")
+    assert "name another file" in refused(joined, 2)
+    assert path.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_question_that_is_asked_again_is_not_written_over(run, tmp_path):
+    kept = tmp_path / "q.toml"
+    assert run("plan", *SMALL, "--save", kept).status == 0
+    before = kept.read_bytes()
+    assert "name another file" in refused(run("ask", kept, "--out", kept), 2)
+    assert kept.read_bytes() == before

@@ -34,6 +34,8 @@ def test_what_was_not_given_is_told(run):
     ("goal", "batch"),
     [
         (("--maximize", "tokens_per_s"), None),
+        (("--limit", "tokens_per_s=100"), None),
+        (("--limit", "tpot_s=1s"), 8),
         (("--minimize", "usd_per_million_tokens"), None),
         (("--maximize", "tokens_per_s_per_user"), 8),
         (("--minimize", "tpot_s"), 8),

@@ -54,6 +54,14 @@ def test_an_optimum_is_said_to_be_proved(result):
     assert text.proof_line(result) in str(result).splitlines()
 
 
+def test_an_optimum_of_fewer_chips_says_what_more_would_give(result):
+    found = result.replace(objective=0.02, bound=0.01999, gap=0.0005)
+    assert text.proof_line(found) == (
+        "optimal: tpot_s = 20 ms, with the fewest chips of what is as good within 0.1 %; it is"
+        " proved that no plan is below 20 ms (a gap of 0.05 %)"
+    )
+
+
 def test_a_feasible_plan_says_how_far_it_may_be_and_never_that_it_is_the_best(result):
     found = result.replace(status="feasible", objective=0.02, bound=0.015, gap=0.25)
     said = (

@@ -269,7 +269,8 @@ def required(
     now, whole = _now(path, machine, workload)
 
     trial = _Trial(asked, path, rival, free_chips, {})
-    points = trial.plan(_values(path, now, whole, between))
+    most = machine.limit_chips if path == "chips" else math.inf
+    points = trial.plan(_values(path, now, whole, between, most))
     return Required(
         **_outcome(trial, points, now, whole),
         rows=tuple(trial.known[at] for at in sorted(trial.known)),
@@ -322,8 +323,10 @@ def _now(path: str, machine: Topology, workload: Workload) -> tuple[float, bool]
     return value, isinstance(value, int)
 
 
-def _values(path: str, now: float, whole: bool, between: tuple[float, float] | None) -> list[float]:
-    low, high = between or (now / SPAN, now * SPAN)
+def _values(
+    path: str, now: float, whole: bool, between: tuple[float, float] | None, most: float
+) -> list[float]:
+    low, high = between or (now / SPAN, min(now * SPAN, most))
     if between is None and path.endswith(SHARES):
         high = 1.0
     low = max(low, 1) if whole else low

@@ -129,3 +129,9 @@ def test_ranges_may_be_given():
 def test_wrong_ranges_are_refused(figures, words):
     with pytest.raises(InputError, match=words):
         ranges_of(MACHINE, ONE, figures)
+
+
+@pytest.mark.parametrize("change", [0, -1, "-100 %", "x0"])
+def test_a_count_that_changes_to_nothing_is_refused_and_not_taken_for_one(change):
+    with pytest.raises(InputError, match="batch_size|x0"):
+        changed(MACHINE, ONE, {"workload.batch_size": change})

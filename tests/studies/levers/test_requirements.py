@@ -134,3 +134,13 @@ def test_a_picture_has_the_curve_the_target_and_the_answer(faster):
 
 def test_json_gives_it_back(faster):
     assert Required.from_json(faster.to_json()) == faster
+
+
+def test_no_more_chips_are_tried_than_fabrics_join():
+    machine = pl.load_topology("hgx-h100", chips=8)
+    assert machine.limit_chips < 8 * 1000
+    found = required(
+        "chips", "llama-3.2-1b", machine, pl.Workload(batch_size=1), target=1e-9,
+        minimize="tpot_s", progress=False,
+    )  # fmt: skip
+    assert max(row.value for row in found.rows) == machine.limit_chips
