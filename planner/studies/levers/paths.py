@@ -97,13 +97,12 @@ def changed(
 def new_value(path: str, old: float | None, change: Change) -> float:
     """What a change makes of a figure; whole where it was."""
     value = float(change) if _is_number(change) else _read(path, old, str(change))
-    if not isinstance(old, int):
-        return value
-    if value <= 0:
+    is_count = isinstance(old, int)
+    if is_count and value <= 0:
         raise InputError(
-            f"{path} is {old:,}; its change must give a number above 0, not {shortened(str(change))!r}"
+            f"{path} is {old}; its change must give a number above 0, not {shortened(str(change))!r}"
         )
-    return max(1, round(value))
+    return max(1, round(value)) if is_count else value
 
 
 def _read(path: str, old: float | None, change: str) -> float:

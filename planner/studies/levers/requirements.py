@@ -269,8 +269,7 @@ def required(
     now, whole = _now(path, machine, workload)
 
     trial = _Trial(asked, path, rival, free_chips, {})
-    most = machine.limit_chips if path == "chips" else math.inf
-    points = trial.plan(_values(path, now, whole, between, most))
+    points = trial.plan(_values(path, now, whole, between, machine.limit_chips))
     return Required(
         **_outcome(trial, points, now, whole),
         rows=tuple(trial.known[at] for at in sorted(trial.known)),
@@ -324,8 +323,9 @@ def _now(path: str, machine: Topology, workload: Workload) -> tuple[float, bool]
 
 
 def _values(
-    path: str, now: float, whole: bool, between: tuple[float, float] | None, most: float
+    path: str, now: float, whole: bool, between: tuple[float, float] | None, most_chips: int
 ) -> list[float]:
+    most = most_chips if path == "chips" else math.inf
     low, high = between or (now / SPAN, min(now * SPAN, most))
     if between is None and path.endswith(SHARES):
         high = 1.0

@@ -133,5 +133,5 @@ def test_wrong_ranges_are_refused(figures, words):
 
 @pytest.mark.parametrize("change", [0, -1, "-100 %", "x0"])
 def test_a_count_that_changes_to_nothing_is_refused_and_not_taken_for_one(change):
-    with pytest.raises(InputError, match="batch_size|x0"):
+    with pytest.raises(InputError, match=r"batch_size|x0"):
         changed(MACHINE, ONE, {"workload.batch_size": change})
