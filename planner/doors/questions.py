@@ -1,8 +1,8 @@
 """What a program may ask: a record for each question, every field of it bounded."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from planner.answers.question import ASKED, SAMPLE_FIELDS
 from planner.errors import InputError, shortened
@@ -40,6 +40,18 @@ class Timed(Record):
 
     time_limit_s: Annotated[Seconds, Field(gt=0, le=MOST_SECONDS)] = 20.0
     """After so long the best answer so far is given, with the bound that was proved until then."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def check_no_truth(cls, given: Any) -> Any:
+        """Only what may be true or false is, which else would count as 1 and 0."""
+        fields = given.items() if isinstance(given, dict) else ()
+        for name, value in fields:
+            known = cls.model_fields.get(name)
+            if isinstance(value, bool) and known is not None and known.annotation is not bool:
+                said = str(value).lower()
+                raise InputError(f"{shortened(name)} must be a number or a text, not {said}")
+        return given
 
 
 class Served(Timed):

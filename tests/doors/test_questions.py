@@ -81,3 +81,9 @@ def test_machines_are_counted():
 def test_limits_are_figures_or_text_with_a_unit():
     asked = PlanQuestion.from_fields(PLAN | {"limits": {"tpot_s": 0.02, "ttft_p99_s": "2 s"}})
     assert asked.limits == {"tpot_s": 0.02, "ttft_p99_s": "2 s"}
+
+
+@pytest.mark.parametrize("field", ["users", "requests_per_s", "chips", "time_limit_s", "sure"])
+def test_true_is_no_number(field):
+    with pytest.raises(InputError, match=f"{field} must be a number or a text, not true"):
+        PlanQuestion.from_fields(PLAN | {field: True})
