@@ -15,6 +15,7 @@ from hypothesis import HealthCheck
 import benchmarks
 import planner
 from planner import cli
+from tests.browsing import CHROMIUM, DRIVER, FLAGS, PATIENCE_S
 from tests.lanes import (  # noqa: F401  (hooks)
     pytest_addoption,
     pytest_runtest_call,
@@ -93,3 +94,21 @@ def run(monkeypatch, capsys):
         return Answer(status, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """A headless Chromium, where there is one."""
+    selenium = pytest.importorskip("selenium.webdriver")
+    if CHROMIUM is None or DRIVER is None:
+        pytest.skip("needs chromium and chromedriver")
+    options = selenium.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    driver = selenium.Chrome(options=options, service=selenium.ChromeService(DRIVER))
+    driver.set_page_load_timeout(PATIENCE_S)
+    # The connection to the driver waits no longer than two minutes unless told to.
+    driver.command_executor.client_config.timeout = PATIENCE_S
+    yield driver
+    driver.quit()

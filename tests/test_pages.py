@@ -16,13 +16,9 @@ from typing import Any
 
 import pytest
 
+from tests.browsing import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--window-size=1000,900",
-)  # fmt: skip
-PATIENCE_S = 600
 LOOK_S = 0.2
 LOOKS = 1_500
 """Before a page counts as broken. Looks and not seconds: on a busy machine each takes longer."""
@@ -108,23 +104,6 @@ def address(tmp_path) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}/"
         finally:
             server.terminate()
-
-
-@pytest.fixture
-def browser(tmp_path) -> Iterator[Any]:
-    selenium = pytest.importorskip("selenium.webdriver")
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip("needs chromium and chromedriver")
-    options = selenium.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(flag)
-    driver = selenium.Chrome(options=options, service=selenium.ChromeService(DRIVER))
-    driver.set_page_load_timeout(PATIENCE_S)
-    # The connection to the driver waits no longer than two minutes unless told to.
-    driver.command_executor.client_config.timeout = PATIENCE_S
-    yield driver
-    driver.quit()
 
 
 def answers(port: int) -> bool:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import time
 import urllib.request
@@ -15,16 +14,10 @@ from benchmarks.isolated import isolated
 from planner.doors.web import running
 from planner.doors.web.running import address_of, bound, is_plain, token_for, usual_keep
 from planner.errors import InputError
+from tests.browsing import PATIENCE_S
 
 pytest.importorskip("uvicorn")
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--window-size=1000,900",
-)  # fmt: skip
-PATIENCE_S = 600
 LOOK_S = 0.1
 LOOKS = 3_000
 """Before a page counts as broken. Looks and not seconds: on a busy machine each takes longer."""
@@ -101,22 +94,6 @@ def test_a_killed_server_loses_no_finished_job(tmp_path):
         process.wait()
     with serving(keep) as (_, address):
         assert asked(address, f"api/jobs/{done['id']}") == done
-
-
-@pytest.fixture
-def browser(tmp_path):
-    selenium = pytest.importorskip("selenium.webdriver")
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip("needs chromium and chromedriver")
-    options = selenium.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(flag)
-    driver = selenium.Chrome(options=options, service=selenium.ChromeService(DRIVER))
-    driver.set_page_load_timeout(PATIENCE_S)
-    driver.command_executor.client_config.timeout = PATIENCE_S
-    yield driver
-    driver.quit()
 
 
 class Page:
