@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from planner.cli import completing
-from planner.cli.arguments import Basis, Drawn, Pue, RowsShape, Scope, figure, scope_of, whole
+from planner.cli.options import Basis, Drawn, Pue, RowsShape, Scope
 from planner.cli.outputs import DRAWN, MapOut, PictureOut, answer_rows, check_out, write_out
 from planner.cli.progress import at_work
 from planner.cli.questions import question
+from planner.cli.values import figure, scope_of, whole
 from planner.errors import InputError, UnknownNameError, check_word, shortened
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from planner.cli.arguments import counted_name
 from planner.cli.files import OutFile, check_outputs, write_all
+from planner.cli.nouns import counted_name
 from planner.cli.streams import answer, complain
 from planner.errors import InputError, listed
 

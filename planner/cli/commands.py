@@ -7,35 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import planner as pl
-from planner.cli.arguments import (
+from planner.cli.groups import Counts, Degrees, Drafts, Formats, Hardware, Requests
+from planner.cli.nouns import Asked, asked_of, counted_name, speculation_of, workload_of
+from planner.cli.options import (
     Arrivals,
-    Asked,
-    Chips,
-    Counts,
-    Degrees,
-    Drafts,
     Excluded,
-    Formats,
     Maximize,
     Minimize,
     PlanFile,
-    Requests,
     Shape,
     SpaceName,
-    Stack,
     TimeLimit,
-    Usable,
-    asked_of,
-    chips_of,
-    counted_name,
-    seconds,
-    space_of,
-    speculation_of,
-    workload_of,
 )
 from planner.cli.progress import Meter
 from planner.cli.questions import Unsaid, question
 from planner.cli.streams import answer
+from planner.cli.values import chips_of, seconds, space_of
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -120,9 +107,7 @@ def score(
     formats: Formats,
     requests: Requests,
     arrivals: Arrivals = "steady",
-    chips: Chips = None,
-    software: Stack = None,
-    usable_memory: Usable = None,
+    hardware: Hardware,
     exclude: Excluded = None,
     drafts: Drafts,
     space: SpaceName = "engine",
@@ -133,11 +118,12 @@ def score(
     (--from); and say why the machine's software cannot run it, where that is so."""
     taken = Unsaid(context)
     if of.command is not None:
-        _refuse_with_command(model, topology, plan, degrees, usable_memory or exclude)
+        own = hardware.usable_memory or exclude
+        _refuse_with_command(model, topology, plan, degrees, own)
         workload = workload_of(requests, arrivals)
         if drafts != Drafts():
             workload = workload.replace(speculation=speculation_of(drafts, formats))
-        found = _scored(of, formats, workload, counts, chips=chips, software=software)
+        found = _scored(of, formats, workload, counts, hardware)
         told = taken.add(str(found), command_fields(found), requests, None, found.graph)
         answer(format, *told)
         return
@@ -150,9 +136,7 @@ def score(
         formats,
         requests,
         arrivals=arrivals,
-        chips=chips,
-        software=software,
-        usable_memory=usable_memory,
+        **hardware.given(),
         drafts=drafts,
         counts=counts,
     )
@@ -223,12 +207,12 @@ def _startable_lines(software: "Software", faults: list[str], space: "Space") ->
 
 
 def _scored(
-    of: OfCommand, formats: Formats, workload: "Workload", counts: Counts, **machine: Any
+    of: OfCommand, formats: Formats, workload: "Workload", counts: Counts, hardware: Hardware
 ) -> "CommandScore":
     """The price of a command."""
     if of.command is None or of.machine is None:
         raise InputError("--from needs a machine; say which with --machine NAME")
-    named = counted_name(of.machine, machine.pop("chips"))
+    named = counted_name(of.machine, hardware.chips)
     return pl.score_command(
         _reading(of.command, formats),
         named.name,
@@ -241,7 +225,7 @@ def _scored(
         progress=Meter(),
         owned=counts.owned,
         chips=named.chips,
-        **machine,
+        software=hardware.software,
         **counts.bases(),
     )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from planner.cli import completing
-from planner.cli.arguments import RowsShape
+from planner.cli.options import RowsShape
 from planner.cli.outputs import answer_rows
 from planner.errors import InputError, UnknownNameError, listed, plain_name
 

@@ -6,26 +6,14 @@ from typing import Annotated
 import typer
 
 from planner.cli import completing
-from planner.cli.arguments import (
-    Arrivals,
-    Counts,
-    Drafts,
-    Excluded,
-    Formats,
-    Goal,
-    Hardware,
-    ModelName,
-    PlanFile,
-    Requests,
-    Shape,
-    TopologyName,
-    asked_of,
-    chips_of,
-)
 from planner.cli.exports import DraftPath, Handing, Manifest, ModelPath, PerNode, Version
+from planner.cli.groups import Goal
+from planner.cli.nouns import Asking
+from planner.cli.options import Excluded, PlanFile, Shape
 from planner.cli.questions import Unsaid, question
 from planner.cli.replans import result_of
 from planner.cli.streams import answer
+from planner.cli.values import chips_of
 
 Engine = Annotated[
     str,
@@ -43,8 +31,7 @@ Folder = Annotated[
 @question
 def export_plan(
     engine: Engine,
-    model: ModelName,
-    topology: TopologyName,
+    asking: Asking,
     *,
     context: typer.Context,
     plan: PlanFile = None,
@@ -54,14 +41,8 @@ def export_plan(
     draft_path: DraftPath = None,
     chips_per_node: PerNode = None,
     manifest: Manifest = None,
-    formats: Formats,
-    requests: Requests,
-    arrivals: Arrivals = "steady",
-    hardware: Hardware,
     exclude: Excluded = None,
-    drafts: Drafts,
     goal: Goal,
-    counts: Counts,
     format: Shape = "table",
 ) -> None:
     """How an engine is started with the best plan, or with yours.
@@ -76,19 +57,9 @@ def export_plan(
     )
     handing.check()
     running = None if plan is None else read_plan(plan)
-    asked = asked_of(
-        model,
-        topology,
-        formats,
-        requests,
-        arrivals=arrivals,
-        **hardware.given(handing.software),
-        drafts=drafts,
-        counts=counts,
-        goal=goal,
-    )
+    asked = asking.nouns(goal, handing.software)
     handing.check_machine(asked.graph, asked.topology)
-    options = goal.options(counts)
+    options = goal.options(asking.counts)
     options |= {"exclude": chips_of("--exclude", exclude), "space": "engine"}
     result = result_of(asked, options, running)
     made = handing.made(result)
@@ -96,4 +67,4 @@ def export_plan(
     handing.write(made)
     fields = {"export": made.model_dump(mode="json"), "plan": result.plan.model_dump(mode="json")}
     text = f"# {plan_line(result.plan)}\n{handing.text(made)}"
-    answer(format, *Unsaid(context).add(text, fields, requests, goal, asked.graph))
+    answer(format, *Unsaid(context).add(text, fields, asking.requests, goal, asked.graph))

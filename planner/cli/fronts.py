@@ -7,28 +7,17 @@ import typer
 
 import planner as pl
 from planner.cli import completing
-from planner.cli.arguments import (
-    Arrivals,
-    Counts,
-    Drafts,
-    Formats,
-    Hardware,
+from planner.cli.nouns import Asking
+from planner.cli.options import (
     MemoryLimit,
-    ModelName,
-    Requests,
     RowsShape,
     SpaceName,
     TimeLimit,
-    TopologyName,
-    asked_of,
-    figure,
-    memory_bytes,
-    seconds,
-    space_of,
 )
 from planner.cli.outputs import PictureOut, answer_rows, check_out, write_out
 from planner.cli.progress import at_work
 from planner.cli.questions import Unsaid, question
+from planner.cli.values import figure, memory_bytes, seconds, space_of
 
 USUAL = ("tpot_s", "tokens_per_s", "usd_per_million_tokens")
 
@@ -50,45 +39,28 @@ Tolerance = Annotated[
 
 @question
 def pareto_front(
-    model: ModelName,
-    topology: TopologyName,
+    asking: Asking,
     *,
     context: typer.Context,
     field: FrontFields = None,
     tolerance: Tolerance = "0.05",
-    formats: Formats,
-    requests: Requests,
-    arrivals: Arrivals = "steady",
-    hardware: Hardware,
-    drafts: Drafts,
     time_limit: TimeLimit = None,
     memory_limit: MemoryLimit = None,
     space: SpaceName = "engine",
-    counts: Counts,
     out: PictureOut = None,
     format: RowsShape = "table",
 ) -> None:
     """The plans worth having when several fields count: none is better than another in all."""
     check_out(out)
-    left_open = requests.batch is None and requests.rate is None
-    wanted = replace(requests, batch="max") if left_open else requests
-    asked = asked_of(
-        model,
-        topology,
-        formats,
-        wanted,
-        arrivals=arrivals,
-        **hardware.given(),
-        drafts=drafts,
-        counts=counts,
-    )
+    asking = replace(asking, requests=asking.requests.or_open())
+    asked = asking.nouns()
     options: dict[str, Any] = {
         "fields": tuple(field or USUAL),
         "tolerance": figure("--tolerance", tolerance, "fraction"),
         "time_limit_s": seconds(time_limit),
         "memory_limit_bytes": memory_bytes(memory_limit),
         "space": space_of(space),
-        **counts.bases(),
+        **asking.counts.bases(),
     }
     with at_work("looking for plans worth having"):
         front = pl.pareto(*asked, **options)
@@ -97,5 +69,5 @@ def pareto_front(
     fields |= {"model": front.graph.name, "rows": rows}
     fields["topology"] = {"name": front.topology.name, "chips": front.topology.chips}
     write_out(out, front, fields, rows)
-    told = Unsaid(context).add(str(front), fields, wanted, None, asked.graph)
+    told = Unsaid(context).add(str(front), fields, asking.requests, None, asked.graph)
     answer_rows(format, *told, rows)

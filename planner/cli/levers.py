@@ -5,29 +5,21 @@ from typing import Annotated, Any
 
 import typer
 
-from planner.cli.arguments import (
-    USUAL_BATCH,
+from planner.cli.groups import Counts, Formats, Goal, Requests
+from planner.cli.nouns import USUAL_BATCH, Asking, asked_of
+from planner.cli.options import (
     Arrivals,
-    Counts,
-    Drafts,
-    Formats,
-    Goal,
-    Hardware,
     ModelName,
-    Requests,
     RowsShape,
     SpaceName,
     Stack,
     TimeLimit,
     TopologyName,
-    asked_of,
-    seconds,
-    space_of,
-    whole,
 )
 from planner.cli.outputs import PictureOut, answer_rows, check_out, write_out
 from planner.cli.progress import SweepMeter, at_work
 from planner.cli.questions import Unsaid, question
+from planner.cli.values import seconds, space_of, whole
 from planner.errors import InputError, shortened
 
 Changes = Annotated[
@@ -79,19 +71,12 @@ BaseChips = Annotated[
 
 @question
 def what_if_figures(
-    model: ModelName,
-    topology: TopologyName,
+    asking: Asking,
     *,
     context: typer.Context,
     changes: Changes,
-    formats: Formats,
-    requests: Requests,
-    arrivals: Arrivals = "steady",
-    hardware: Hardware,
-    drafts: Drafts,
     goal: Goal,
     space: SpaceName = "engine",
-    counts: Counts,
     out: PictureOut = None,
     format: RowsShape = "table",
 ) -> None:
@@ -100,22 +85,13 @@ def what_if_figures(
     from planner.studies import what_if
 
     check_out(out)
-    options = _options(goal, counts, "what-if") | {"space": space_of(space)}
+    options = _options(goal, asking.counts, "what-if") | {"space": space_of(space)}
     moved = _changes_of(changes)
+    requests = asking.requests
     # A batch is a figure too: who changes it has one.
-    if "workload.batch_size" in moved and requests.batch is None and requests.rate is None:
-        requests = replace(requests, batch=USUAL_BATCH)
-    asked = asked_of(
-        model,
-        topology,
-        formats,
-        requests,
-        arrivals=arrivals,
-        **hardware.given(),
-        drafts=drafts,
-        counts=counts,
-        goal=goal,
-    )
+    if "workload.batch_size" in moved and not requests.is_counted:
+        asking = replace(asking, requests=replace(requests, batch=USUAL_BATCH))
+    asked = asking.nouns(goal)
     with at_work("planning before and after"):
         made = what_if(*asked, moved, **options)
     rows = [row.model_dump(mode="json") for row in made.rows]
@@ -124,7 +100,7 @@ def what_if_figures(
         found = getattr(made, side)
         fields[side] = None if found is None else result_fields(found)
     write_out(out, made, fields, rows)
-    told = Unsaid(context).add(str(made), fields, requests, goal, asked.graph)
+    told = Unsaid(context).add(str(made), fields, asking.requests, goal, asked.graph)
     answer_rows(format, *told, rows)
 
 
@@ -158,22 +134,15 @@ def _options(goal: Goal, counts: Counts, command: str) -> dict[str, Any]:
 @question
 def required_figure(
     path: FigurePath,
-    model: ModelName,
-    topology: TopologyName,
+    asking: Asking,
     *,
     context: typer.Context,
     target: Target,
     between: Between = None,
     free_chips: FreeChips = False,
     processes: ProcessCount = None,
-    formats: Formats,
-    requests: Requests,
-    arrivals: Arrivals = "steady",
-    hardware: Hardware,
-    drafts: Drafts,
     goal: Goal,
     space: SpaceName = "engine",
-    counts: Counts,
     out: PictureOut = None,
     format: RowsShape = "table",
 ) -> None:
@@ -181,21 +150,11 @@ def required_figure(
     from planner.studies import required
 
     check_out(out)
-    options = _options(goal, counts, "required")
+    options = _options(goal, asking.counts, "required")
     for name in ("price_basis", "power_basis"):
         if options.pop(name) is not None:
             raise InputError(f"--{name.replace('_', '-')} is not asked of required; leave it out")
-    asked = asked_of(
-        model,
-        topology,
-        formats,
-        requests,
-        arrivals=arrivals,
-        **hardware.given(),
-        drafts=drafts,
-        counts=counts,
-        goal=goal,
-    )
+    asked = asking.nouns(goal)
     meter = SweepMeter()
     made = required(
         path,
@@ -212,7 +171,7 @@ def required_figure(
     rows = [row.model_dump(mode="json") for row in made.rows]
     fields = made.model_dump(mode="json") | {"verdict": made.verdict}
     write_out(out, made, fields, rows)
-    told = Unsaid(context).add(str(made), fields, requests, goal, asked.graph)
+    told = Unsaid(context).add(str(made), fields, asking.requests, goal, asked.graph)
     answer_rows(format, *told, rows)
 
 
@@ -275,7 +234,7 @@ def scaling_course(
 
     check_out(out)
     counts = tuple(whole("--at", part.strip(), "chips") for part in at.split(","))
-    wanted = replace(requests, batch="max") if requests.batch is None else requests
+    wanted = requests.or_open()
     asked = asked_of(model, topology, formats, wanted, arrivals=arrivals, software=software)
     with at_work("planning on more and more chips"):
         made = scaling(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from planner.cli.arguments import Shape
+from planner.cli.options import Shape
 from planner.cli.streams import answer
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner.cli.arguments import Shape
 from planner.cli.examples import EXAMPLES, epilog
 from planner.cli.files import check_writable, write_whole
+from planner.cli.options import Shape
 from planner.cli.running import cores
 from planner.cli.streams import answer
 

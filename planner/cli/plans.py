@@ -9,24 +9,30 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 import planner as pl
-from planner.cli.arguments import (
-    Arrivals,
+from planner.cli.exports import Handing, with_export
+from planner.cli.files import OutFile, check_outputs, check_writable, write_all, write_whole
+from planner.cli.groups import Batches, Counts, Drafts, Formats, Goal, Requests
+from planner.cli.nouns import (
     Asked,
-    Batches,
+    Asking,
+    asked_of,
+    graph_of,
+    machine_of,
+    speculation_of,
+    workload_of,
+)
+from planner.cli.options import (
+    Arrivals,
     CertificateFile,
     CertificateOut,
     Chips,
     ClusterName,
-    Counts,
     DecodeChips,
     DecodeMachine,
-    Drafts,
     EngineName,
     Excluded,
     ExpertChips,
     ExpertMachine,
-    Formats,
-    Goal,
     LinkBandwidth,
     LinkLatency,
     Machines,
@@ -34,7 +40,6 @@ from planner.cli.arguments import (
     ModelName,
     PlanOut,
     ProvedAgain,
-    Requests,
     Seed,
     Shape,
     SharedTokens,
@@ -46,22 +51,11 @@ from planner.cli.arguments import (
     Unlike,
     Usable,
     Why,
-    asked_of,
-    chips_of,
-    engine_of,
-    graph_of,
-    machine_of,
-    memory_bytes,
-    seconds,
-    space_of,
-    speculation_of,
-    workload_of,
 )
-from planner.cli.exports import Handing, with_export
-from planner.cli.files import OutFile, check_outputs, check_writable, write_all, write_whole
 from planner.cli.progress import Meter, at_work
 from planner.cli.questions import Unsaid, question
 from planner.cli.streams import answer
+from planner.cli.values import chips_of, engine_of, memory_bytes, seconds, space_of
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 
 if TYPE_CHECKING:
@@ -80,24 +74,15 @@ NOT_CONFIRMED = 6
 
 @question
 def plan(
-    model: ModelName,
-    topology: TopologyName,
+    asking: Asking,
     *,
     context: typer.Context,
-    formats: Formats,
-    requests: Requests,
-    arrivals: Arrivals = "steady",
-    chips: Chips = None,
-    software: Stack = None,
-    usable_memory: Usable = None,
     exclude: Excluded = None,
-    drafts: Drafts,
     goal: Goal,
     engine: EngineName = "auto",
     seed: Seed = 0,
     sequence_parallel: SharedTokens = False,
     space: SpaceName = "engine",
-    counts: Counts,
     why: Why = False,
     out: PlanOut = None,
     certificate: CertificateOut = None,
@@ -106,23 +91,11 @@ def plan(
 ) -> None:
     """Find the best plan, and prove it."""
     handing.check()
-    asked = asked_of(
-        model,
-        topology,
-        formats,
-        requests,
-        arrivals=arrivals,
-        chips=chips,
-        software=software or handing.software,
-        usable_memory=usable_memory,
-        drafts=drafts,
-        counts=counts,
-        goal=goal,
-    )
+    asked = asking.nouns(goal, handing.software)
     _check(asked, handing, out, certificate)
     result = pl.partition(
         *asked,
-        **goal.options(counts),
+        **goal.options(asking.counts),
         progress=Meter(),
         solver=engine_of(engine),
         seed=seed,
@@ -133,7 +106,7 @@ def plan(
     export = handing.made(result)
     handing.write(export, _outputs(result, out, certificate))
     told = _told(result, why, goal)
-    told = Unsaid(context).add(*told, requests, goal, asked.graph)
+    told = Unsaid(context).add(*told, asking.requests, goal, asked.graph)
     answer(format, *with_export(handing, export, *told))
 
 
@@ -479,8 +452,7 @@ def size(
 
     check_writable(out)
     # Without a number of users the model just has to fit, and to keep the limits.
-    left_open = requests.batch is None and requests.rate is None
-    asked = replace(requests, batch="max") if left_open else requests
+    asked = requests.or_open()
     workload = workload_of(asked, arrivals)
     workload = workload.replace(speculation=speculation_of(drafts, formats))
     graph = graph_of(model, formats)

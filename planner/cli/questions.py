@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import planner as pl
-from planner.cli.arguments import USUAL_BATCH, Goal, Requests, gains_by_batch, grouped, is_open
 from planner.cli.files import check_writable, write_whole
+from planner.cli.groups import Goal, Requests, grouped
+from planner.cli.nouns import USUAL_BATCH, gains_by_batch, is_open
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed, shortened, told
 
 if TYPE_CHECKING:

@@ -6,31 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import planner as pl
-from planner.cli.arguments import (
-    Arrivals,
-    Asked,
-    Counts,
-    Drafts,
+from planner.cli.files import check_writable, write_whole
+from planner.cli.groups import Goal
+from planner.cli.nouns import Asked, Asking
+from planner.cli.options import (
     Excluded,
-    Formats,
-    Goal,
-    Hardware,
-    ModelName,
     PlanFile,
     PlanOut,
-    Requests,
     Shape,
     SpaceName,
-    TopologyName,
-    asked_of,
-    chips_of,
-    figure,
-    space_of,
 )
-from planner.cli.files import check_writable, write_whole
 from planner.cli.progress import Meter, at_work
 from planner.cli.questions import Unsaid, question
 from planner.cli.streams import answer
+from planner.cli.values import chips_of, figure, space_of
 from planner.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,22 +37,15 @@ Worse = Annotated[
 
 @question
 def replan_without(
-    model: ModelName,
-    topology: TopologyName,
+    asking: Asking,
     *,
     context: typer.Context,
     lost: Lost,
     worse: Worse = "0",
     plan: PlanFile = None,
-    formats: Formats,
-    requests: Requests,
-    arrivals: Arrivals = "steady",
-    hardware: Hardware,
     exclude: Excluded = None,
-    drafts: Drafts,
     goal: Goal,
     space: SpaceName = "engine",
-    counts: Counts,
     out: PlanOut = None,
     format: Shape = "table",
 ) -> None:
@@ -81,18 +63,8 @@ def replan_without(
     from planner.readers.plan_file import read_plan
 
     running = None if plan is None else read_plan(plan)
-    asked = asked_of(
-        model,
-        topology,
-        formats,
-        requests,
-        arrivals=arrivals,
-        **hardware.given(),
-        drafts=drafts,
-        counts=counts,
-        goal=goal,
-    )
-    options = goal.options(counts)
+    asked = asking.nouns(goal)
+    options = goal.options(asking.counts)
     options |= {"exclude": chips_of("--exclude", exclude), "space": space_of(space)}
     before = result_of(asked, options, running)
     bounds = {name: options[name] for name in ("time_limit_s", "memory_limit_bytes")}
@@ -103,7 +75,7 @@ def replan_without(
     fields = made.model_dump(mode="json", exclude={"result", "best"})
     fields |= {"result": result_fields(made.result), "best": result_fields(made.best)}
     fields["before"] = result_fields(before)
-    answer(format, *Unsaid(context).add(str(made), fields, requests, goal, asked.graph))
+    answer(format, *Unsaid(context).add(str(made), fields, asking.requests, goal, asked.graph))
 
 
 def result_of(asked: Asked, options: dict[str, Any], plan: "pl.Plan | None") -> "Result":

@@ -5,20 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from planner.cli.arguments import (
-    Degrees,
-    Output,
-    PlanFile,
-    Prompt,
-    Seed,
-    Shape,
-    Stack,
-    grouped,
-    one_of,
-    whole,
-)
 from planner.cli.files import check_writable, write_whole
+from planner.cli.groups import Degrees, grouped
+from planner.cli.options import Output, PlanFile, Prompt, Seed, Shape, Stack
 from planner.cli.streams import answer, complain
+from planner.cli.values import one_of, whole
 from planner.errors import InputError, shortened
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli import calibrating
-from planner.cli.arguments import Shape, TimeLimit, seconds
 from planner.cli.files import check_writable, write_whole
+from planner.cli.options import Shape, TimeLimit
 from planner.cli.progress import SweepMeter
 from planner.cli.streams import answer, complain
+from planner.cli.values import seconds
 from planner.errors import InputError, UnknownNameError, shortened
 
 if TYPE_CHECKING:

@@ -1,24 +1,7 @@
 """What is wrong on the command line gets one sentence that names it."""
 
-from dataclasses import dataclass
-from inspect import signature
-from typing import Annotated
-
 import pytest
-import typer
 
-from planner.cli import commands, plans
-from planner.cli.arguments import (
-    Drafts,
-    Formats,
-    chips_of,
-    counted_name,
-    figure,
-    grouped,
-    speculation_of,
-    whole,
-)
-from planner.errors import InputError
 from tests import onnx_writer
 from tests.terminal import SMALL, refused
 
@@ -109,50 +92,6 @@ def test_a_time_limit_that_is_none_is_refused(run, seconds):
     assert "time" in refused(run("plan", *SMALL, "--time-limit", seconds), 2)
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two options, as the commands group them."""
-
-    left: Annotated[int, typer.Option("--left")] = 1
-    right: Annotated[int, typer.Option("--right")] = 2
-
-
-def test_fields_of_a_group_are_options_of_the_command_in_their_place():
-    taken = []
-
-    @grouped
-    def command(name: str, *, pair: Pair, last: int = 3) -> None:
-        """What it does."""
-        taken.append((name, pair, last))
-
-    assert [*signature(command).parameters] == ["name", "left", "right", "last"]
-    command(name="one", left=1, right=5, last=3)
-    assert taken == [("one", Pair(1, 5), 3)]
-    assert command.__doc__ == "What it does."
-
-
-def test_every_option_of_plan_score_and_compare_is_the_same_option():
-    of_plan, of_score, of_compare = (
-        signature(command).parameters for command in (plans.plan, commands.score, plans.compare)
-    )
-    # A command that is scored names its model itself, so that both may be left out there.
-    of_a_command = {
-        "model": (commands.MaybeModel, None),
-        "topology": (commands.MaybeTopology, None),
-    }
-    for others, own in ((of_score, of_a_command), (of_compare, {})):
-        for name in (of_plan.keys() & others.keys()) - {"plan"}:
-            expected = of_plan[name].annotation, of_plan[name].default
-            assert (others[name].annotation, others[name].default) == own.get(name, expected)
-    assert len(of_plan.keys() & of_score.keys()) >= 13
-
-
-def test_drafts_without_a_model_that_makes_them_are_refused():
-    with pytest.raises(InputError, match="give --draft NAME"):
-        speculation_of(Drafts(acceptance=0.5), Formats())
-    assert speculation_of(Drafts(), Formats()) is None
-
-
 def test_open_axes_of_an_onnx_file_are_sized(run, tmp_path):
     path = onnx_writer.written(
         tmp_path,
@@ -169,91 +108,7 @@ def test_open_axes_of_an_onnx_file_are_sized(run, tmp_path):
     assert "one token is one run of the program" in answer.out
 
 
-def test_a_draft_has_no_open_axes():
-    drafted = speculation_of(Drafts(draft="qwen3-0.6b"), Formats(dimension=["batch=1"]))
-    assert drafted.draft.name == "qwen3-0.6b"
-
-
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [("64", 64), ("128k", 128_000), ("128Ki", 131_072), ("1,000", 1000), ("2k tokens", 2000), ("1 token", 1), ("0.5k", 500)],
-)  # fmt: skip
-def test_counts_take_thousands(text, count):
-    assert whole("--prompt", text, "tokens") == count
-
-
-@pytest.mark.parametrize(
-    ("text", "name", "value"),
-    [
-        ("0.4", "fraction", 0.4),
-        ("40 %", "fraction", 0.4),
-        ("30 ms", "time_limit_s", 0.03),
-        ("2 min", "time_limit_s", 120.0),
-        ("0", "time_limit_s", 0.0),
-        ("1.5k/s", "requests_per_s", 1500.0),
-        ("0.08 USD/kWh", "usd_per_kwh", 0.08),
-        ("5 years", "years", 5.0),
-    ],
-)
-def test_figures_take_units(text, name, value):
-    assert figure("--option", text, name) == pytest.approx(value, rel=1e-12)
-    assert figure("--option", None, name) is None
-
-
-def test_units_on_the_command_line_say_the_same_as_plain_figures(run):
-    plain = ("--prompt", "2000", "--usable-memory", "0.9", "--usd-per-kwh", "0.2")
-    told = ("--prompt", "2k", "--usable-memory", "90 %", "--usd-per-kwh", "0.2 USD/kWh")
-    one, other = (run("plan", *SMALL, *given, "--format", "json").fields for given in (plain, told))
-    assert one["score"] == other["score"]
-
-
-def test_chips_are_named_by_number_and_range():
-    assert chips_of("--lost", "0,4-6") == (0, 4, 5, 6)
-    assert chips_of("--lost", None) == ()
-
-
 def test_excluded_chips_hold_nothing(run):
     asked = ("plan", "qwen3-0.6b", "hgx-h100", "--chips", "4", "--exclude", "0-1")
     plan = run(*asked, "--format", "json").fields["plan"]
     assert min(group["first"] for stage in plan["stages"] for group in stage["groups"]) >= 2
-
-
-@pytest.mark.parametrize(
-    ("entry", "chips", "named"),
-    [
-        ("hgx-h100", None, ("hgx-h100", None)),
-        ("hgx-h100", 4, ("hgx-h100", 4)),
-        ("hgx-h100:16", None, ("hgx-h100", 16)),
-        ("hgx-h100:16", 16, ("hgx-h100", 16)),
-        ("mine.toml:2", None, ("mine.toml", 2)),
-        ("C:\\machines\\mine.toml", None, ("C:\\machines\\mine.toml", None)),
-    ],
-)
-def test_a_machine_may_have_its_chips_behind_its_name(entry, chips, named):
-    assert counted_name(entry, chips) == named
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("plan", "qwen3-0.6b", "hgx-h100:2", "--chips", 4), "--chips 4 and hgx-h100:2 name"),
-        (("score", "qwen3-0.6b", "hgx-h100:x"), "chips must be a whole number, not 'x'"),
-        (
-            ("disaggregate", "qwen3-0.6b", "hgx-h100", "l4:2", "--decode-chips", 4),
-            "--decode-chips 4 and l4:2 name",
-        ),
-        (
-            ("score", "--from", "vllm serve x", "--machine", "hgx-h100:2", "--chips", 4),
-            "--chips 4 and hgx-h100:2 name",
-        ),
-    ],
-)
-def test_two_different_numbers_of_chips_are_refused(run, arguments, said):
-    assert said in refused(run(*arguments), 2)
-
-
-def test_a_count_behind_the_name_is_that_of_the_option(run):
-    asked = ("score", "qwen3-0.6b", "--tensor", 2, "--batch", 1, "--format", "json")
-    behind = run(*asked[:2], "hgx-h100:2", *asked[2:]).fields
-    beside = run(*asked[:2], "hgx-h100", "--chips", 2, *asked[2:]).fields
-    assert behind == beside
