@@ -262,8 +262,11 @@ def spoken(value: float | None, unit: str, digits: int = 3) -> str:
     """A figure as a person reads it: spoken(1.2e-3, "s") is '1.2 ms'."""
     if value is None:
         return "not known"
-    if value == 0 or unit in ("", "%"):
+    if value == 0 or unit == "%":
         return f"{value:.{digits}g} {unit}".strip()
+    if not unit:
+        # A count is told whole.
+        return f"{value:,.0f}" if float(value).is_integer() else trimmed(value, digits)
     # Nobody says kiloseconds.
     largest = 1.0 if unit == "s" else 1e18
     for scale, prefix in SCALES:

@@ -193,6 +193,8 @@ def test_a_number_is_read_as_python_reads_it(number, prefix, unit):
         (-1500.0, "W", "-1.5 kW"),
         (0.0, "s", "0 s"),
         (12.0, "", "12"),
+        (1024.0, "", "1,024"),
+        (2.5, "", "2.5"),
         (43.21, "%", "43.2 %"),
         (None, "s", "not known"),
     ],

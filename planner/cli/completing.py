@@ -4,6 +4,7 @@ A shell asks at each press of a key, so that names are read from the catalogue's
 stand, and nothing of ours is loaded: a model is read in a second, its name in a hundredth.
 """
 
+import sys
 import tomllib
 from collections.abc import Iterable
 from functools import cache
@@ -121,15 +122,22 @@ Shell = Annotated[str, typer.Argument(help="bash, zsh or fish.", autocompletion=
 
 
 def completion(shell: Shell) -> None:
-    """Print what lets a shell complete names: eval "$(planner completion bash)"."""
+    """Print what lets a shell complete names: eval "$(planner completion bash)".
+
+    The script is for the command that prints it, `planner` or `spread-planner`.
+    """
     from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     from planner.cli.streams import say
 
     if shell not in SHELLS:
         raise InputError(f"SHELL must be {listed(SHELLS, 'or')}, not {shell!r}")
-    say(get_completion_script(prog_name="planner", complete_var=COMPLETE, shell=shell))
+    # Both commands of ours understand the one variable.
+    other = Path(sys.argv[0]).stem == OTHER_NAME
+    name = OTHER_NAME if other else "planner"
+    say(get_completion_script(prog_name=name, complete_var=COMPLETE, shell=shell))
 
 
+OTHER_NAME = "spread-planner"
 COMPLETE = "_PLANNER_COMPLETE"
 """The variable by which a shell asks."""

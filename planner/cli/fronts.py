@@ -39,11 +39,11 @@ Tolerance = Annotated[
 
 @question
 def pareto_front(
-    asking: Asking,
-    *,
-    context: typer.Context,
     field: FrontFields = None,
     tolerance: Tolerance = "0.05",
+    *,
+    asking: Asking,
+    context: typer.Context,
     time_limit: TimeLimit = None,
     memory_limit: MemoryLimit = None,
     space: SpaceName = "engine",

@@ -135,6 +135,12 @@ class Degrees:
     data: Data = 1
     micro_batches: MicroBatches = None
 
+    def check(self) -> None:
+        """Refuse before the work what is no degree."""
+        from planner.space.degrees import check_whole
+
+        check_whole(**{name: degree for name, degree in self.given().items() if degree is not None})
+
     def given(self) -> dict[str, Any]:
         """As `uniform_plan` takes them."""
         return {

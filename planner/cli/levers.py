@@ -20,13 +20,18 @@ from planner.cli.outputs import PictureOut, answer_rows, check_out, write_out
 from planner.cli.progress import SweepMeter, at_work
 from planner.cli.questions import Unsaid, question
 from planner.cli.values import seconds, space_of, whole
-from planner.errors import InputError, shortened
+from planner.errors import InputError, UnknownNameError, shortened
+
+NEVER = 3
+"""Exit status of `required` where no value reaches the target."""
+NO_NUMBERS = ("nan", "inf", "infinity")
+"""Words that Python takes for numbers, and that are no machines."""
 
 Changes = Annotated[
     list[str],
     typer.Option(
         "--set",
-        help="A figure by its path, and its new value, 'x2' or '+10 %':"
+        help="A figure by its path, and its new value ('450 GB/s', 64), 'x2' or '+10 %':"
         " chip.memory\\[0].bandwidth_bytes_per_s=x2, workload.batch_size=32.",
     ),
 ]
@@ -71,10 +76,10 @@ BaseChips = Annotated[
 
 @question
 def what_if_figures(
+    changes: Changes,
     asking: Asking,
     *,
     context: typer.Context,
-    changes: Changes,
     goal: Goal,
     space: SpaceName = "engine",
     out: PictureOut = None,
@@ -104,9 +109,9 @@ def what_if_figures(
     answer_rows(format, *told, rows)
 
 
-def _changes_of(entries: list[str]) -> dict[str, float | str]:
+def _changes_of(entries: list[str]) -> dict[str, str]:
     """What --set says, by path."""
-    found: dict[str, float | str] = {}
+    found: dict[str, str] = {}
     for entry in entries:
         path, is_given, value = (part.strip() for part in entry.partition("="))
         if not is_given or not path or not value:
@@ -114,10 +119,7 @@ def _changes_of(entries: list[str]) -> dict[str, float | str]:
                 "--set must look like chip.memory[0].bandwidth_bytes_per_s=x2, not"
                 f" {shortened(entry)!r}"
             )
-        try:
-            found[path] = float(value)
-        except ValueError:
-            found[path] = value
+        found[path] = value
     return found
 
 
@@ -134,19 +136,22 @@ def _options(goal: Goal, counts: Counts, command: str) -> dict[str, Any]:
 @question
 def required_figure(
     path: FigurePath,
-    asking: Asking,
-    *,
-    context: typer.Context,
     target: Target,
     between: Between = None,
+    *,
     free_chips: FreeChips = False,
+    asking: Asking,
+    context: typer.Context,
     processes: ProcessCount = None,
     goal: Goal,
     space: SpaceName = "engine",
     out: PictureOut = None,
     format: RowsShape = "table",
 ) -> None:
-    """What a figure must be for the best plan to reach a target, or what another machine does."""
+    """What a figure must be for the best plan to reach a target, or what another machine does.
+
+    Status 0: found, or every value that was tried will do; 3: none of them does.
+    """
     from planner.studies import required
 
     check_out(out)
@@ -173,6 +178,8 @@ def required_figure(
     write_out(out, made, fields, rows)
     told = Unsaid(context).add(str(made), fields, asking.requests, goal, asked.graph)
     answer_rows(format, *told, rows)
+    if made.outcome == "never":
+        raise typer.Exit(NEVER)
 
 
 def _target_of(given: str, field: str) -> float | str:
@@ -183,9 +190,14 @@ def _target_of(given: str, field: str) -> float | str:
     try:
         return parse_figure(given, field, "--target")
     except InputError as error:
-        if given[:1].isdigit() or given[:1] in "+-.":
+        if given[:1].isdigit() or given[:1] in "+-." or given in NO_NUMBERS:
             raise error from None
-    load_topology(given)
+    try:
+        load_topology(given)
+    except UnknownNameError as error:
+        raise InputError(
+            f"--target must be a figure of {field} or a machine to be as good as: {error}"
+        ) from None
     return given
 
 
@@ -198,15 +210,8 @@ def _between_of(given: str | None, path: str) -> tuple[float, float] | None:
     parts = [part.strip() for part in given.split(",")]
     if len(parts) != 2 or not all(parts):
         raise InputError(f"--between must be two values, '1 GB/s,1 TB/s', not {shortened(given)!r}")
-    low, high = (new_value(path, None, _number_or_text(part)) for part in parts)
+    low, high = (new_value(path, None, part) for part in parts)
     return low, high
-
-
-def _number_or_text(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 @question

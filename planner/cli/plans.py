@@ -504,7 +504,9 @@ def verify(
             again=again,
         )
     except InputError as error:
-        raise InputError(f"{certificate}: {error}") from None
+        # What cannot be read is told with its file already.
+        is_named = str(error).startswith(str(certificate))
+        raise error if is_named else InputError(f"{certificate}: {error}") from None
     answer(format, str(verdict), verdict.model_dump(mode="json"))
     status = _status_of(verdict)
     if status:

@@ -37,12 +37,12 @@ Worse = Annotated[
 
 @question
 def replan_without(
-    asking: Asking,
-    *,
-    context: typer.Context,
     lost: Lost,
     worse: Worse = "0",
     plan: PlanFile = None,
+    *,
+    asking: Asking,
+    context: typer.Context,
     exclude: Excluded = None,
     goal: Goal,
     space: SpaceName = "engine",

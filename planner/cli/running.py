@@ -81,8 +81,9 @@ def run_here(
     from planner.space.degrees import uniform_plan
 
     _check(save, clock)
-    check_extra()
+    degrees.check()
     chosen = _chosen(plan, degrees)
+    check_extra()
     config = config_of(model)
     graph = catalogue.load_model(model, weight_dtype="fp32", kv_dtype="fp32")
     wanted = degrees.tensor * degrees.pipeline if chosen is None else chosen.chips

@@ -50,6 +50,9 @@ from planner.units import PositiveBytes
 
 ON_A_CLUSTER = re.compile(r'"cluster"\s*:')
 """In the text of a certificate, whether it is about one."""
+OF_A_QUESTION = re.compile(r'"graph"\s*:')
+"""In the text of a certificate; a plan alone has none."""
+OF_A_PLAN = re.compile(r'"stages"\s*:')
 
 
 @guarded
@@ -142,11 +145,20 @@ def _again(
 def _read(given: AnyCertificate | str | Path) -> AnyCertificate:
     if isinstance(given, Certificate | ClusterCertificate):
         return given
-    return certificate_from(read_text(Path(given), "a certificate"))
+    text = read_text(Path(given), "a certificate")
+    try:
+        return certificate_from(text)
+    except InputError as error:
+        raise InputError(f"{shortened(given)}: {error}") from None
 
 
 def certificate_from(text: str) -> AnyCertificate:
     """The certificate in a text: of a plan on one machine, or on a cluster."""
+    if OF_A_PLAN.search(text) and not OF_A_QUESTION.search(text):
+        raise InputError(
+            "this is a plan, and verify needs a certificate, as --certificate of `planner plan` or"
+            " Result.certificate() writes it"
+        )
     if ON_A_CLUSTER.search(text):
         return ClusterCertificate.from_json(text)
     return Certificate.from_json(text)

@@ -18,7 +18,7 @@ stands on the first such chips behind the one before it.
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -194,7 +194,20 @@ def _answered(found: "_Searched", asked: Workload, elapsed_s: float, deadline: f
 
 def _excluded(topology: Topology, exclude: Iterable[int]) -> tuple[int, ...]:
     """Chips that no plan may use, ascending; an InputError where one is not the machine's."""
-    return alone(topology, tuple(sorted(set(exclude)))).pools[0].exclude
+    excluded = alone(topology, tuple(sorted(set(exclude)))).pools[0].exclude
+    check_left(topology, excluded, "exclude")
+    return excluded
+
+
+def check_left(topology: Topology, gone: Sequence[int], named: str) -> None:
+    """An InfeasibleError where no chip is left."""
+    if len(gone) >= topology.chips:
+        raise InfeasibleError(
+            f"{named} names all {topology.chips} chips of {topology.name}, and a plan needs one",
+            resource="chips",
+            demand=1,
+            capacity=0,
+        )
 
 
 def _solver_of(graph: ModelGraph, solver: Engine | None, engine: Engine | None) -> Engine:

@@ -27,7 +27,7 @@ from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
 from planner.planning.clusters import best_of
 from planner.planning.cutting_off import cut_off
-from planner.planning.partitioning import alone, result_alone, stages_alone
+from planner.planning.partitioning import alone, check_left, result_alone, stages_alone
 from planner.pricing.collectives import hop_s
 from planner.pricing.drafts import serving_prices
 from planner.pricing.holdings import layers_of, split_of
@@ -75,13 +75,16 @@ def replan(
         raise InputError(f"worse must be a share of at least 0, such as 0.05, not {told(worse)}")
     kept = dict(result.limits) if limits is None else limits
     exclude = tuple(sorted({*result.exclude, *gone}))
+    cluster = alone(result.topology, exclude)
+    check_left(
+        result.topology, exclude, "lost, with what was excluded," if result.exclude else "lost"
+    )
     direction = {result.direction: result.field}
     scope = None if result.score.power_scope == "unknown" else result.score.power_scope
     question = question_of(
         direction.get("minimize"), direction.get("maximize"), kept, scope, space=result.space
     )
     question = as_priced(question, "what is left of a machine")
-    cluster = alone(result.topology, exclude)
     in_order = best_of(
         ClusterCandidates(result.graph, cluster, result.workload, question),
         time_limit_s=_share_s(3),

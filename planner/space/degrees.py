@@ -48,8 +48,8 @@ def uniform_plan(
     """
     graph, topology = model_of(graph), machine_of(topology)
     counted = {"micro_batches": micro_batches, "batch_size": batch_size}
-    _check_whole(**{name: count for name, count in counted.items() if count is not None})
-    _check_whole(
+    check_whole(**{name: count for name, count in counted.items() if count is not None})
+    check_whole(
         tensor_parallel=tensor_parallel,
         pipeline_parallel=pipeline_parallel,
         expert_parallel=expert_parallel,
@@ -104,7 +104,8 @@ def _space_of(plan: Plan, graph: ModelGraph, software: Software) -> Space:
     return "engine"
 
 
-def _check_whole(**degrees: int) -> None:
+def check_whole(**degrees: int) -> None:
+    """Refuse a degree that is no whole number of at least 1."""
     for name, degree in degrees.items():
         if isinstance(degree, bool) or not isinstance(degree, int) or degree < 1:
             raise InputError(f"{name} must be a whole number of at least 1, not {degree!r}")

@@ -7,6 +7,7 @@ import sys
 import planner as pl
 from planner.answers.question import ASKED, SAMPLE_FIELDS
 from planner.cli import completing
+from planner.cli.completing import completion
 from planner.export.exporting import ENGINES
 from tests.terminal import refused
 
@@ -66,3 +67,12 @@ def test_scripts_are_printed_for_shells(run):
     assert "_PLANNER_COMPLETE=complete_bash" in run("completion", "bash").out
     assert "complete --command planner" in run("completion", "fish").out
     assert "must be bash, zsh or fish" in refused(run("completion", "tcsh"), 2)
+
+
+def test_a_script_is_for_the_command_that_prints_it(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/spread-planner", "completion", "fish"])
+    completion("fish")
+    script = capsys.readouterr().out
+    assert "complete --command spread-planner" in script
+    # The variable that both commands are asked by.
+    assert "env _PLANNER_COMPLETE=" in script

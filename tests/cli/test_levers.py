@@ -33,6 +33,8 @@ def test_a_batch_may_be_what_changes(run):
         ((), "Missing option '--set'"),
         (("--set", "chips"), "--set must look like chip.memory[0].bandwidth_bytes_per_s=x2"),
         (("--set", "chip.memori=x2"), "there is no figure called 'chip.memori'; the nearest"),
+        (("--set", "chips=2.5"), "chips must be a whole number, not 2.5"),
+        (("--set", "workload.batch_size=+4"), "must be a number, 'x2' or '+10 %', not '+4'"),
         (("--set", f"{BANDWIDTH}=fast"), "needs a number and a unit of bytes per second"),
         (("--set", f"{BANDWIDTH}=x2", "--sure", "0.8"), "--sure is for plan"),
     ],
@@ -41,8 +43,15 @@ def test_what_is_wrong_with_a_change_is_said(run, given, said):
     assert said in refused(run("what-if", *MODEL, *given), 2)
 
 
-def test_changes_are_numbers_or_texts():
-    assert _changes_of(["a=1e3", "b = x2 "]) == {"a": 1000.0, "b": "x2"}
+def test_changes_are_told_by_path():
+    assert _changes_of(["a=1e3", "b = x2 "]) == {"a": "1e3", "b": "x2"}
+
+
+def test_a_target_that_no_value_reaches_ends_with_status_3(run):
+    asked = ("required", BANDWIDTH, *MODEL, "--target", "1 ns", "--between", "200 GB/s,400 GB/s")
+    answer = run(*asked, "--processes", "1")
+    assert answer.status == 3
+    assert answer.out.startswith(f"no {BANDWIDTH} from 200 GB/s to 400 GB/s gives tpot_s")
 
 
 def test_what_a_figure_must_be_is_found(run):
@@ -71,8 +80,11 @@ def test_what_is_wrong_with_a_target_is_said(run, given, said):
 def test_a_target_is_a_figure_or_a_machine():
     assert _target_of("5ms", "tpot_s") == 0.005
     assert _target_of("hgx-h100", "tpot_s") == "hgx-h100"
-    with pytest.raises(InputError, match="--target is measured in seconds"):
-        _target_of("-1", "tpot_s")
+    for wrong in ("-1", "nan"):
+        with pytest.raises(InputError, match="--target is measured in seconds"):
+            _target_of(wrong, "tpot_s")
+    with pytest.raises(InputError, match=r"a figure of tpot_s or a machine .* no topology called"):
+        _target_of("hgx-h10", "tpot_s")
 
 
 def test_plans_on_more_chips_stand_in_rows(run):

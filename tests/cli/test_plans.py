@@ -103,7 +103,10 @@ def test_a_certificate_is_written_and_verified_and_a_changed_one_refused(run, tm
     assert "Certificate.status" in refused(run("verify", path), 2)
     path.write_text("{}", encoding="utf-8")
     assert "Certificate" in refused(run("verify", path), 2)
-    assert "missing.json" in refused(run("verify", tmp_path / "missing.json"), 2)
+    missing = tmp_path / "missing.json"
+    assert refused(run("verify", missing), 2).count(str(missing)) == 1
+    path.write_text(json.dumps({"schema_version": 1, "stages": []}))
+    assert "this is a plan, and verify needs a certificate" in refused(run("verify", path), 2)
     assert "--certificate" in refused(run("plan", *SMALL, "--certificate", tmp_path), 2)
 
 

@@ -95,7 +95,7 @@ def changed(
 
 
 def new_value(path: str, old: float | None, change: Change) -> float:
-    """What a change makes of a figure; whole where it was."""
+    """What a change makes of a figure; rounded where it was whole."""
     value = float(change) if _is_number(change) else _read(path, old, str(change))
     is_count = isinstance(old, int)
     if is_count and value <= 0:
@@ -103,6 +103,30 @@ def new_value(path: str, old: float | None, change: Change) -> float:
             f"{path} is {old}; its change must give a number above 0, not {shortened(str(change))!r}"
         )
     return max(1, round(value)) if is_count else value
+
+
+def check_whole(
+    topology: Topology, workload: Workload, changes: Mapping[str, Change]
+) -> Mapping[str, Change]:
+    """Changes, of which none says of a count that it is no whole number; a share of one may end
+    there, and is rounded."""
+    figures = figures_of(topology, workload)
+    for pattern, change in changes.items():
+        said = _plain_number(change)
+        if said is None or said.is_integer():
+            continue
+        whole = [path for path in paths_like(pattern, figures) if isinstance(figures[path], int)]
+        if whole:
+            raise InputError(f"{whole[0]} must be a whole number, not {shortened(str(change))}")
+    return changes
+
+
+def _plain_number(change: Change) -> float | None:
+    """A change that is a number alone; None: another."""
+    try:
+        return float(change)
+    except ValueError:
+        return None
 
 
 def _read(path: str, old: float | None, change: str) -> float:
@@ -119,6 +143,12 @@ def _read(path: str, old: float | None, change: str) -> float:
                 f"{path} has no value that {shortened(change)!r} could change; give a number"
             )
         return old * factor
+    # "+4" could be four, or four more.
+    if change.strip()[:1] in ("+", "-"):
+        raise wrong
+    number = _plain_number(change)
+    if number is not None:
+        return number
     dimension, _ = _kind(path)
     if not dimension:
         raise wrong

@@ -18,7 +18,7 @@ from planner.records import Record, show_as
 from planner.report.svg import CAUSE_COLOURS, plotly
 from planner.report.text import CAUSES, aligned
 from planner.report.words import FIELD_WORDS, SAMPLE_WORDS, field_text
-from planner.studies.levers.paths import Change, changed, figure_text, figures_of
+from planner.studies.levers.paths import Change, changed, check_whole, figure_text, figures_of
 from planner.studies.plots import FIRST_ON_TOP, captioned, dress
 from planner.studies.study import Study
 from planner.workload import Workload
@@ -133,7 +133,7 @@ def what_if(
     asked = question_of(minimize, maximize, limits, power_scope, diffusion=diffuses, space=space)
     topology = counted(topology, price_basis=price_basis, power_basis=power_basis)
     topology = machine_for(graph, topology)
-    machine, work = changed(topology, workload, changes)
+    machine, work = changed(topology, workload, check_whole(topology, workload, changes))
 
     def best(on: Topology, under: Workload) -> tuple[Result | None, str]:
         try:
