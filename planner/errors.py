@@ -42,8 +42,8 @@ class UnknownNameError(InputError):
         self.name = name
         self.nearest = nearest_names(name, known)
         super().__init__(
-            f"there is no {kind} called {shortened(name)!r}; the nearest names are"
-            f" {listed(self.nearest)}"
+            f"there is no {kind} called {shortened(name)!r}; the nearest"
+            f" {'name is' if len(self.nearest) == 1 else 'names are'} {listed(self.nearest)}"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

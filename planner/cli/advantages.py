@@ -11,7 +11,7 @@ from planner.cli.options import Basis, Drawn, Pue, RowsShape, Scope
 from planner.cli.outputs import DRAWN, MapOut, PictureOut, answer_rows, check_out, write_out
 from planner.cli.progress import at_work
 from planner.cli.questions import question
-from planner.cli.values import figure, scope_of, whole
+from planner.cli.values import figure, prices_of, scope_of, whole
 from planner.errors import InputError, UnknownNameError, check_word, shortened
 
 if TYPE_CHECKING:
@@ -179,7 +179,11 @@ class Agreed:
 
     def priced(self, machines: Sequence[str]) -> "list[str | Topology]":
         """The machines, with the prices that are given of them."""
-        prices = _prices(self.price or [])
+        prices = prices_of(self.price or [])
+        if "" in prices:
+            raise InputError(
+                f"--price must look like hgx-h100=2.10 USD/h, not {shortened(prices[''])!r}"
+            )
         if prices and self.price_basis is not None:
             raise InputError(
                 "--price and --price-basis are both given; a price that is given has no basis, so"
@@ -189,21 +193,6 @@ class Agreed:
         if unknown is not None:
             raise UnknownNameError("machine of --price", unknown, machines)
         return [_with_price(name, prices.get(name)) for name in machines]
-
-
-def _prices(entries: Sequence[str]) -> dict[str, str]:
-    """What --price says, by machine."""
-    found: dict[str, str] = {}
-    for entry in entries:
-        name, is_given, price = (part.strip() for part in entry.partition("="))
-        if not is_given or not name or not price:
-            raise InputError(
-                f"--price must look like hgx-h100=2.10 USD/h, not {shortened(entry)!r}"
-            )
-        if name in found:
-            raise InputError(f"--price of {shortened(name)} is given twice; leave one out")
-        found[name] = price
-    return found
 
 
 def _with_price(name: str, price: str | None) -> "str | Topology":

@@ -1,6 +1,7 @@
 """What commands say: answers on standard output."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from planner.answers.results import Result
@@ -8,6 +9,7 @@ from planner.answers.sizings import Sizing
 from planner.errors import listed
 from planner.machines.accounts import SCOPE_WORDS, unlike_prices, unlike_scopes
 from planner.machines.prices import BASIS_WORDS
+from planner.machines.topology import Topology
 from planner.pricing.loads import PERCENTILES
 from planner.report.plans import plan_line
 from planner.report.text import aligned, chosen_lines, question_lines, unvouched_line
@@ -73,8 +75,15 @@ COMPARED_SAMPLES = (
 )
 
 
-def comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
-    """Results side by side, and what is not comparable."""
+def machine_label(machine: Topology) -> str:
+    """'hgx-h100:8'."""
+    return f"{machine.name}:{machine.chips}"
+
+
+def comparison(
+    results: list[Result], refusals: list[tuple[str, str]], labels: Sequence[str]
+) -> str:
+    """Results side by side under their labels, and what is not comparable."""
     first = results[0]
     model, _, *workload = question_lines(first.graph, first.topology, first.workload)
     lines = [model, *workload]
@@ -82,8 +91,8 @@ def comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
     if first.sure is not None:
         lines.append(f"each limit is kept with a probability of {first.sure:g}")
     lines += [f"the best {first.field} of each machine", ""]
-    lines += aligned(_columns(results))
-    lines += ["", *_spaces(results)]
+    lines += aligned(_columns(results, labels))
+    lines += ["", *_spaces(results, labels)]
     lines += _not_comparable(results)
     if refusals:
         lines += ["", *(f"{name}: {reason}" for name, reason in refusals)]
@@ -105,11 +114,10 @@ def _not_comparable(results: list[Result]) -> list[str]:
     return lines
 
 
-def _columns(results: list[Result]) -> list[tuple[str, ...]]:
+def _columns(results: list[Result], labels: Sequence[str]) -> list[tuple[str, ...]]:
     """The table: a column for each result."""
-    names = [f"{result.topology.name}:{result.topology.chips}" for result in results]
     rows = [
-        ("", *names),
+        ("", *labels),
         ("status", *(result.status for result in results)),
         ("gap", *(_gap_text(result) for result in results)),
         ("plan", *(plan_line(result.plan) for result in results)),
@@ -154,12 +162,11 @@ def _power_words(score: Score) -> str:
     return scope if score.power_basis == "unknown" else f"{scope}, {score.power_basis}"
 
 
-def _spaces(results: list[Result]) -> list[str]:
+def _spaces(results: list[Result], labels: Sequence[str]) -> list[str]:
     """From which plans those of each machine were chosen, what its engine's limits cost, what the
     plan leaves unused, and what no measurement vouches for."""
     lines = []
-    for result in results:
-        name = f"{result.topology.name}:{result.topology.chips}"
+    for name, result in zip(labels, results, strict=True):
         lines += [f"{name}: {line}" for line in chosen_lines(result)]
         lines += [f"{name}: {line}" for line in idle_lines(result)]
         lines += [f"{name}: {line}" for line in unvouched_line(result.score)]

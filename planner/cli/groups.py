@@ -47,8 +47,8 @@ from planner.cli.options import (
     Weights,
     Width,
 )
-from planner.cli.values import figure, limits_of, memory_bytes, scope_of, seconds
-from planner.errors import InputError
+from planner.cli.values import figure, limits_of, memory_bytes, prices_of, scope_of, seconds
+from planner.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from planner.machines.topology import Topology
@@ -183,7 +183,7 @@ class Counts:
 
         check_power_basis(self.power_basis, "--power-basis")
         check_basis(self.price_basis, "--price-basis")
-        if self.price is not None and self.price_basis is not None:
+        if self.price and self.price_basis is not None:
             raise InputError(
                 "--price and --price-basis are both given; a price that is given has no basis, so"
                 " give one"
@@ -204,16 +204,27 @@ class Counts:
         }
         return {name: value for name, value in stated.items() if value is not None}
 
-    def owned(self, topology: "Topology") -> "Topology":
-        """The machine with what its owner pays."""
+    def check_prices(self, *names: str) -> None:
+        """Refuse the price of a machine that is none of those that are asked about."""
+        prices = prices_of(self.price or [])
+        unknown = next((name for name in prices if name and name not in names), None)
+        if unknown is not None:
+            raise UnknownNameError("machine of --price", unknown, dict.fromkeys(names))
+
+    def owned(self, topology: "Topology", *called: str) -> "Topology":
+        """The machine with what its owner pays; its price is that of the first name it is called
+        by on the command line, of its own name, or of all machines."""
         from planner.machines.accounts import with_economics, with_licence, with_price
         from planner.machines.prices import Economics
 
         assumed = self.economics()
         if assumed:
             topology = with_economics(topology, Economics(**assumed))
-        if self.price is not None:
-            topology = with_price(topology, self.price, "--price")
+        prices = prices_of(self.price or [])
+        names = (*called, topology.name, "")
+        price = next((prices[name] for name in names if name in prices), None)
+        if price is not None:
+            topology = with_price(topology, price, "--price")
         if self.licence is not None:
             topology = with_licence(topology, self.licence, "--licence")
         return topology

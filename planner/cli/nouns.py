@@ -4,6 +4,7 @@ The help of a command needs options alone. What is made of them is imported wher
 models, machines and the solver take a second to load.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -83,7 +84,9 @@ def asked_of(
     graph = graph_of(model, formats)
     machine = machine_of(topology, chips, software=software, usable_memory=usable_memory)
     if counts is not None:
-        machine = counts.owned(machine)
+        called = counted_name(topology).name
+        counts.check_prices(called, machine.name)
+        machine = counts.owned(machine, called)
     workload = workload_of(requests, arrivals, goal=goal)
     if drafts is not None:
         workload = workload.replace(speculation=speculation_of(drafts, formats))
@@ -103,6 +106,24 @@ def counted_name(entry: str, chips: int | None = None, option: str = "--chips") 
             " them"
         )
     return Counted(name, count)
+
+
+def labelled(entries: Sequence[str]) -> dict[str, str]:
+    """Machines of LABEL=NAME by label; one without is its own."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        label, is_labelled, name = (part.strip() for part in entry.partition("="))
+        if is_labelled and not (label and name):
+            raise InputError(
+                f"a machine must look like LABEL=NAME or NAME, not {shortened(entry)!r}"
+            )
+        if label in found:
+            raise InputError(
+                f"{shortened(label)} is given twice; leave one out, or label them: a={label}"
+                f" b={label}"
+            )
+        found[label] = name if is_labelled else label
+    return found
 
 
 def machine_of(

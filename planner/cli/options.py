@@ -117,11 +117,12 @@ Basis = Annotated[
     ),
 ]
 Hourly = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--price",
         help="Price of each chip: '2.10 USD/h', a lease of '20000 USD/month', or what is asked for"
-        " tokens in and out, '0.59/0.79 USD/Mtok'; default: the machine's.",
+        " tokens in and out, '0.59/0.79 USD/Mtok'; of one of several machines, by its name or"
+        " label: 'hgx-h100=2.10 USD/h', once for each; default: the machine's.",
     ),
 ]
 Licence = Annotated[
@@ -313,7 +314,9 @@ PlanFile = Annotated[
 Machines = Annotated[
     list[str],
     typer.Argument(
-        help="Machines, each as NAME or NAME:CHIPS.", autocompletion=completing.machine_names
+        help="Machines, each as NAME or NAME:CHIPS; LABEL=NAME where one stands in several rows,"
+        " such as clouds with prices of their own.",
+        autocompletion=completing.machine_names,
     ),
 ]
 Tensor = Annotated[int, typer.Option("--tensor", help="Tensor parallel degree.")]

@@ -16,7 +16,9 @@ from planner.cli.nouns import (
     Asked,
     Asking,
     asked_of,
+    counted_name,
     graph_of,
+    labelled,
     machine_of,
     speculation_of,
     workload_of,
@@ -56,7 +58,7 @@ from planner.cli.progress import Meter, at_work
 from planner.cli.questions import Unsaid, question
 from planner.cli.streams import answer
 from planner.cli.values import chips_of, engine_of, memory_bytes, seconds, space_of
-from planner.errors import InfeasibleError, InputError, NoPlanFoundError
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError, shortened
 
 if TYPE_CHECKING:
     from planner.answers.certificates import Verdict
@@ -183,9 +185,8 @@ def disaggregate_pools(
     asked = asked_of(model, prefill, formats, requests, **of_first)
     other = None
     if decode is not None:
-        other = counts.owned(
-            machine_of(decode, decode_chips, software=stack, option="--decode-chips")
-        )
+        machine = machine_of(decode, decode_chips, software=stack, option="--decode-chips")
+        other = counts.owned(machine, counted_name(decode).name)
     if other is None and decode_chips is not None:
         raise InputError(
             "--decode-chips needs a second machine; without one the pools share out the chips of"
@@ -252,9 +253,8 @@ def pair_machines(
     }
     asked = asked_of(model, attention, formats, requests, **of_first)
     options = {"link": _link(link, link_latency), **_priced_options(goal, counts)}
-    other = counts.owned(
-        machine_of(experts, expert_chips, software=software, option="--expert-chips")
-    )
+    machine = machine_of(experts, expert_chips, software=software, option="--expert-chips")
+    other = counts.owned(machine, counted_name(experts).name)
     with at_work("planning both machines"):
         result = pl.disaggregate_attention(
             asked.graph,
@@ -345,8 +345,11 @@ def _owned(cluster: "Cluster", counts: Counts, software: str | None) -> "Cluster
     from planner.catalogue import load_software
 
     pools = []
+    counts.check_prices(
+        *(name for pool in cluster.pools for name in (pool.name, pool.topology.name))
+    )
     for pool in cluster.pools:
-        machine = counts.owned(pool.topology)
+        machine = counts.owned(pool.topology, pool.name)
         if software is not None:
             machine = machine.replace(software=load_software(software))
         pools.append(pool.replace(topology=machine))
@@ -385,21 +388,26 @@ def compare(
     format: Shape = "table",
 ) -> None:
     """The best plan of one model on several machines, side by side."""
-    from planner.cli.answers import comparison, result_fields
+    from planner.cli.answers import comparison, machine_label, result_fields
 
     options = goal.options(counts) | {"space": space_of(space)}
-    found = [machine_of(one, software=software, usable_memory=usable_memory) for one in topologies]
-    machines = [counts.owned(one) for one in found]
-    machines = _alike(machines, options, counts)
+    named = labelled(topologies)
+    found = {
+        label: machine_of(entry, software=software, usable_memory=usable_memory)
+        for label, entry in named.items()
+    }
+    machines = _alike(_all_owned(found, named, counts), options, counts)
     graph = graph_of(model, formats)
     workload = workload_of(requests, arrivals, goal=goal)
     workload = workload.replace(speculation=speculation_of(drafts, formats))
     results: list[Result] = []
     refusals: list[tuple[str, str]] = []
     unproved: NoPlanFoundError | None = None
-    for entry, machine in zip(topologies, machines, strict=True):
+    labels: list[str] = []
+    for entry, machine in zip(named, machines, strict=True):
         try:
             results.append(pl.partition(graph, machine, workload, **options, progress=Meter()))
+            labels.append(entry if named[entry] != entry else machine_label(machine))
         except InfeasibleError as error:
             refusals.append((entry, str(error)))
         except NoPlanFoundError as error:
@@ -413,8 +421,12 @@ def compare(
             demand=1,
             capacity=0,
         )
-    fields = {"results": [result_fields(result) for result in results], "refused": dict(refusals)}
-    told = comparison(results, refusals)
+    told_results = [
+        {"machine": label, **result_fields(result)}
+        for label, result in zip(labels, results, strict=True)
+    ]
+    fields = {"results": told_results, "refused": dict(refusals)}
+    told = comparison(results, refusals, labels)
     answer(format, *Unsaid(context).add(told, fields, requests, goal, graph))
 
 
@@ -474,13 +486,31 @@ def _extents(topologies: list[str], counts: Counts, software: str | None) -> "li
     from planner.catalogue import load_software
     from planner.planning.sizing import extents_of
 
-    found = []
-    for one in extents_of(topologies):
-        machine = counts.owned(one.topology)
-        if software is not None:
-            machine = machine.replace(software=load_software(software))
-        found.append(one._replace(topology=machine))
+    named = labelled(topologies)
+    extents = {label: extents_of({label: entry})[0] for label, entry in named.items()}
+    machines = _all_owned({label: one.topology for label, one in extents.items()}, named, counts)
+    found: list[Extent] = []
+    for one, machine in zip(extents.values(), machines, strict=True):
+        stack = {} if software is None else {"software": load_software(software)}
+        made = one._replace(topology=machine.replace(**stack))
+        twin = next((other for other in found if other[1:] == made[1:]), None)
+        if twin is not None:
+            raise InputError(
+                f"{shortened(one.name)} is given twice, the first time as {shortened(twin.name)};"
+                " leave one out, or give each a --price"
+            )
+        found.append(made)
     return found
+
+
+def _all_owned(
+    found: "Mapping[str, Topology]", named: Mapping[str, str], counts: Counts
+) -> "list[Topology]":
+    """Machines by label, each with what its owner pays."""
+    names = {label: counted_name(entry).name for label, entry in named.items()}
+    known = {*names, *names.values(), *(machine.name for machine in found.values())}
+    counts.check_prices(*sorted(known))
+    return [counts.owned(machine, label, names[label]) for label, machine in found.items()]
 
 
 def verify(

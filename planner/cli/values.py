@@ -135,6 +135,23 @@ def limits_of(entries: list[str]) -> dict[str, str]:
     return limits
 
 
+def prices_of(entries: list[str]) -> dict[str, str]:
+    """What --price says, by machine; that of all others by an empty name."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        named, is_named, said = (part.strip() for part in entry.rpartition("="))
+        if not said or (is_named and not named):
+            raise InputError(
+                "--price must look like '2.10 USD/h', or hgx-h100=2.10 USD/h, not"
+                f" {shortened(entry)!r}"
+            )
+        if named in found:
+            of = f" of {shortened(named)}" if named else ""
+            raise InputError(f"--price{of} is given twice; leave one out")
+        found[named] = said
+    return found
+
+
 def dimensions_of(entries: list[str]) -> dict[str, int]:
     """What --dimension says, by axis."""
     dimensions: dict[str, int] = {}

@@ -20,7 +20,8 @@ def test_a_result_names_what_the_caller_has():
 
 
 def test_results_stand_side_by_side_with_those_that_have_none_below():
-    text = comparison([result(1), result(2)], [("l4", "there is no plan")])
-    assert "hgx-h100:1" in text
-    assert "hgx-h100:2" in text
+    text = comparison([result(1), result(2)], [("l4", "there is no plan")], ["one", "two"])
+    (header,) = [line for line in text.splitlines() if line.split() == ["one", "two"]]
+    assert text.index(header) < text.index("status")
+    assert "\ntwo: chosen from" in text
     assert text.endswith("l4: there is no plan")

@@ -3,7 +3,7 @@
 import pytest
 
 from planner.cli.groups import Drafts, Formats
-from planner.cli.nouns import counted_name, speculation_of
+from planner.cli.nouns import counted_name, labelled, speculation_of
 from planner.errors import InputError
 from tests.terminal import refused
 
@@ -32,6 +32,30 @@ def test_a_draft_has_no_open_axes():
 )
 def test_a_machine_may_have_its_chips_behind_its_name(entry, chips, named):
     assert counted_name(entry, chips) == named
+
+
+def test_machines_stand_under_labels_of_their_own():
+    assert labelled(["l4", "l40s:2", "a = l4:2"]) == {"l4": "l4", "l40s:2": "l40s:2", "a": "l4:2"}
+    with pytest.raises(InputError, match=r"l4 is given twice; .* label them: a=l4 b=l4"):
+        labelled(["l4", "l4"])
+    for wrong in ("=l4", "a="):
+        with pytest.raises(InputError, match="must look like LABEL=NAME or NAME"):
+            labelled([wrong])
+
+
+def test_offers_of_one_machine_are_ranked_in_one_table(run):
+    offers = ("a=l4", "b=l4", "l40s", "--price", "a=2 USD/h", "--price", "b=1 USD/h")
+    asked = ("llama-3.1-8b", *offers, "--price", "9 USD/h", "--weights", "fp8", "--format", "json")
+    sized = run("size", *asked).fields
+    hourly = {one["machine"]: one["result"]["score"]["usd_per_hour"] for one in sized["machines"]}
+    assert list(hourly) == ["b", "a", "l40s"]
+    assert (hourly["a"], hourly["b"], hourly["l40s"]) == (2.0, 1.0, 9.0)
+    compared = run("compare", *asked).fields["results"]
+    paid = {one["machine"]: one["score"]["usd_per_hour"] for one in compared}
+    assert paid == {"a": 2.0, "b": 1.0, "l40s:1": 9.0}
+    assert "'c'; the nearest names are a, b and l4" in refused(
+        run("size", *asked[:3], "--price", "c=1 USD/h"), 2
+    )
 
 
 @pytest.mark.parametrize(

@@ -710,7 +710,7 @@ def test_a_machine_that_cannot_do_it_is_told_below_and_none_is_refused(run):
             ("cerebras-cs3:1", "l40s:1", "--batch", "4", "--limit", "energy_per_token_j=1"),
             "energy_per_token_j is not comparable: no scope of power is known for all machines",
         ),
-        (("hgx-h100", "h100"), "h100 is given twice, the first time as hgx-h100"),
+        (("hgx-h100", "h100"), "h100 is given twice, the first time as hgx-h100; leave one out"),
         (
             ("hgx-h100", "--arrivals", "poisson"),
             "the fewest chips depend on the rate of requests, which is open",

@@ -2,7 +2,8 @@
 
 import pytest
 
-from planner.cli.values import chips_of, figure, whole
+from planner.cli.values import chips_of, figure, prices_of, whole
+from planner.errors import InputError
 from tests.terminal import SMALL
 
 
@@ -37,6 +38,19 @@ def test_units_on_the_command_line_say_the_same_as_plain_figures(run):
     told = ("--prompt", "2k", "--usable-memory", "90 %", "--usd-per-kwh", "0.2 USD/kWh")
     one, other = (run("plan", *SMALL, *given, "--format", "json").fields for given in (plain, told))
     assert one["score"] == other["score"]
+
+
+def test_prices_are_those_of_machines_or_of_all():
+    assert prices_of(["2 USD/h", "a = 3 USD/h"]) == {"": "2 USD/h", "a": "3 USD/h"}
+    for entries, said in (
+        (["1 USD/h", "2 USD/h"], "--price is given twice"),
+        (["a=1", "a=2"], "--price of a is given twice"),
+    ):
+        with pytest.raises(InputError, match=said):
+            prices_of(entries)
+    for wrong in ("", "a=", "=2"):
+        with pytest.raises(InputError, match="--price must look like"):
+            prices_of([wrong])
 
 
 def test_chips_are_named_by_number_and_range():
