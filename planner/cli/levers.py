@@ -1,25 +1,22 @@
 """Commands about what figures do: `what-if`, `required`, `scaling`."""
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from planner.cli.groups import Counts, Formats, Goal, Requests
-from planner.cli.nouns import USUAL_BATCH, Asking, asked_of
+from planner.cli.groups import Goal
+from planner.cli.nouns import USUAL_BATCH, Asking
 from planner.cli.options import (
-    Arrivals,
-    ModelName,
+    Excluded,
     RowsShape,
     SpaceName,
-    Stack,
     TimeLimit,
-    TopologyName,
 )
 from planner.cli.outputs import PictureOut, answer_rows, check_out, write_out
 from planner.cli.progress import SweepMeter, at_work
 from planner.cli.questions import Unsaid, question
-from planner.cli.values import seconds, space_of, whole
+from planner.cli.values import chips_of, seconds, space_of, whole
 from planner.errors import InputError, UnknownNameError, shortened
 
 NEVER = 3
@@ -80,6 +77,7 @@ def what_if_figures(
     asking: Asking,
     *,
     context: typer.Context,
+    exclude: Excluded = None,
     goal: Goal,
     space: SpaceName = "engine",
     out: PictureOut = None,
@@ -90,7 +88,10 @@ def what_if_figures(
     from planner.studies import what_if
 
     check_out(out)
-    options = _options(goal, asking.counts, "what-if") | {"space": space_of(space)}
+    if goal.sure is not None:
+        raise InputError("--sure is for plan, not for what-if; leave it out")
+    options = goal.options(asking.counts)
+    options |= {"exclude": chips_of("--exclude", exclude), "space": space_of(space)}
     moved = _changes_of(changes)
     requests = asking.requests
     # A batch is a figure too: who changes it has one.
@@ -123,16 +124,6 @@ def _changes_of(entries: list[str]) -> dict[str, str]:
     return found
 
 
-def _options(goal: Goal, counts: Counts, command: str) -> dict[str, Any]:
-    """Of a study, which knows prices alone, and plans as far as its time reaches."""
-    for option, value in (("--sure", goal.sure), ("--memory-limit", goal.memory_limit)):
-        if value is not None:
-            raise InputError(f"{option} is for plan, not for {command}; leave it out")
-    options = goal.options(counts)
-    del options["memory_limit_bytes"]
-    return options
-
-
 @question
 def required_figure(
     path: FigurePath,
@@ -155,10 +146,11 @@ def required_figure(
     from planner.studies import required
 
     check_out(out)
-    options = _options(goal, asking.counts, "required")
-    for name in ("price_basis", "power_basis"):
-        if options.pop(name) is not None:
-            raise InputError(f"--{name.replace('_', '-')} is not asked of required; leave it out")
+    options = goal.options(asking.counts)
+    for name in ("sure", "memory_limit_bytes", "price_basis", "power_basis"):
+        if options.pop(name, None) is not None:
+            option = name.removesuffix("_bytes").replace("_", "-")
+            raise InputError(f"--{option} is not asked of required; leave it out")
     asked = asking.nouns(goal)
     meter = SweepMeter()
     made = required(
@@ -216,16 +208,11 @@ def _between_of(given: str | None, path: str) -> tuple[float, float] | None:
 
 @question
 def scaling_course(
-    model: ModelName,
-    topology: TopologyName,
-    *,
     at: At = "1,2,4,8,16,32,64",
     users_per_chip: PerChip = 8.0,
     base_chips: BaseChips = None,
-    formats: Formats,
-    requests: Requests,
-    arrivals: Arrivals = "steady",
-    software: Stack = None,
+    *,
+    asking: Asking,
     time_limit: TimeLimit = "20",
     space: SpaceName = "engine",
     out: PictureOut = None,
@@ -239,8 +226,12 @@ def scaling_course(
 
     check_out(out)
     counts = tuple(whole("--at", part.strip(), "chips") for part in at.split(","))
-    wanted = requests.or_open()
-    asked = asked_of(model, topology, formats, wanted, arrivals=arrivals, software=software)
+    if asking.hardware.chips is not None:
+        raise InputError("--chips is for one size of a machine; scaling has --at '1,2,4'")
+    for name, value in asking.counts.bases().items():
+        if value is not None:
+            raise InputError(f"--{name.replace('_', '-')} is not asked of scaling; leave it out")
+    asked = replace(asking, requests=asking.requests.or_open()).nouns()
     with at_work("planning on more and more chips"):
         made = scaling(
             asked.graph,

@@ -144,6 +144,18 @@ def machine_of(
     )
 
 
+def with_stack(
+    machine: "Topology", software: str | None, usable_memory: str | None = None
+) -> "Topology":
+    """A machine with the software that is asked for, and its share of the memory."""
+    from planner.catalogue import load_software
+
+    if software is not None:
+        machine = machine.replace(software=load_software(software))
+    share = figure("--usable-memory", usable_memory, "fraction")
+    return machine if share is None else machine.with_usable_memory(share)
+
+
 def graph_of(model: str, formats: Formats) -> "ModelGraph":
     """The model of --weights, --kv, --sparsity, --dimension and what a diffusion model makes."""
     return pl.load_model(

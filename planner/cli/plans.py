@@ -21,6 +21,7 @@ from planner.cli.nouns import (
     labelled,
     machine_of,
     speculation_of,
+    with_stack,
     workload_of,
 )
 from planner.cli.options import (
@@ -291,6 +292,8 @@ def plan_cluster(
     batches: Batches,
     arrivals: Arrivals = "steady",
     software: Stack = None,
+    usable_memory: Usable = None,
+    drafts: Drafts,
     goal: Goal,
     space: SpaceName = "engine",
     counts: Counts,
@@ -322,8 +325,9 @@ def plan_cluster(
     aim = replace(goal, maximize="tokens_per_s") if unlike else goal
     requests = batches.requests()
     graph = graph_of(model, formats)
-    pools = _owned(pl.load_cluster(cluster), counts, software)
+    pools = _owned(pl.load_cluster(cluster), counts, software, usable_memory)
     workload = workload_of(requests, arrivals, goal=aim)
+    workload = workload.replace(speculation=speculation_of(drafts, formats))
     options = aim.bounds(counts) if unlike else aim.options(counts)
     options |= {"space": space_of(space), "progress": Meter()}
     found: Any
@@ -340,19 +344,20 @@ def plan_cluster(
     answer(format, *Unsaid(context).add(text, fields, requests, aim, graph))
 
 
-def _owned(cluster: "Cluster", counts: Counts, software: str | None) -> "Cluster":
-    """The cluster with what its owner pays, and all of it with the software that is asked for."""
-    from planner.catalogue import load_software
-
-    pools = []
+def _owned(
+    cluster: "Cluster", counts: Counts, software: str | None, usable_memory: str | None
+) -> "Cluster":
+    """The cluster with what its owner pays, and all of it with the software that is asked for and
+    its share of the memory."""
     counts.check_prices(
         *(name for pool in cluster.pools for name in (pool.name, pool.topology.name))
     )
-    for pool in cluster.pools:
-        machine = counts.owned(pool.topology, pool.name)
-        if software is not None:
-            machine = machine.replace(software=load_software(software))
-        pools.append(pool.replace(topology=machine))
+    pools = [
+        pool.replace(
+            topology=with_stack(counts.owned(pool.topology, pool.name), software, usable_memory)
+        )
+        for pool in cluster.pools
+    ]
     return cluster.replace(pools=tuple(pools))
 
 
@@ -447,6 +452,7 @@ def size(
     requests: Requests,
     arrivals: Arrivals = "steady",
     software: Stack = None,
+    usable_memory: Usable = None,
     drafts: Drafts,
     goal: Goal,
     space: SpaceName = "engine",
@@ -470,7 +476,7 @@ def size(
     graph = graph_of(model, formats)
     found = size_machines(
         graph,
-        _extents(topologies, counts, software),
+        _extents(topologies, counts, software, usable_memory),
         workload,
         **goal.bounds(counts),
         space=space_of(space),
@@ -481,9 +487,11 @@ def size(
     answer(format, *Unsaid(context).add(str(found), sizing_fields(found), asked, None, graph))
 
 
-def _extents(topologies: list[str], counts: Counts, software: str | None) -> "list[Extent]":
-    """Machines from NAME or NAME:CHIPS, with what their owner pays and the software asked for."""
-    from planner.catalogue import load_software
+def _extents(
+    topologies: list[str], counts: Counts, software: str | None, usable_memory: str | None
+) -> "list[Extent]":
+    """Machines from NAME, NAME:CHIPS or LABEL=NAME, with what their owner pays, the software asked
+    for and its share of the memory."""
     from planner.planning.sizing import extents_of
 
     named = labelled(topologies)
@@ -491,8 +499,7 @@ def _extents(topologies: list[str], counts: Counts, software: str | None) -> "li
     machines = _all_owned({label: one.topology for label, one in extents.items()}, named, counts)
     found: list[Extent] = []
     for one, machine in zip(extents.values(), machines, strict=True):
-        stack = {} if software is None else {"software": load_software(software)}
-        made = one._replace(topology=machine.replace(**stack))
+        made = one._replace(topology=with_stack(machine, software, usable_memory))
         twin = next((other for other in found if other[1:] == made[1:]), None)
         if twin is not None:
             raise InputError(

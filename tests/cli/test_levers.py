@@ -37,6 +37,7 @@ def test_a_batch_may_be_what_changes(run):
         (("--set", "workload.batch_size=+4"), "must be a number, 'x2' or '+10 %', not '+4'"),
         (("--set", f"{BANDWIDTH}=fast"), "needs a number and a unit of bytes per second"),
         (("--set", f"{BANDWIDTH}=x2", "--sure", "0.8"), "--sure is for plan"),
+        (("--set", f"{BANDWIDTH}=x2", "--exclude", "1"), "has chips 0 to 0; 1 is not one of them"),
     ],
 )
 def test_what_is_wrong_with_a_change_is_said(run, given, said):
@@ -45,6 +46,13 @@ def test_what_is_wrong_with_a_change_is_said(run, given, said):
 
 def test_changes_are_told_by_path():
     assert _changes_of(["a=1e3", "b = x2 "]) == {"a": "1e3", "b": "x2"}
+
+
+def test_changes_are_tried_without_the_chips_that_are_gone(run):
+    asked = ("what-if", "qwen3-0.6b", "hgx-h100", "--chips", "2", "--set", f"{BANDWIDTH}=x2")
+    without = (*asked, "--exclude", "0", "--format", "json")
+    rows = {row["field"]: row for row in run(*without).fields["rows"]}
+    assert (rows["chips"]["before"], rows["chips"]["after"]) == (1, 1)
 
 
 def test_a_target_that_no_value_reaches_ends_with_status_3(run):
@@ -95,3 +103,5 @@ def test_plans_on_more_chips_stand_in_rows(run):
     strong = run(*asked, "--batch", "4", "--format", "json").fields["rows"]
     assert [row["batch_size"] for row in strong] == [4, 4]
     assert "--at must be a whole number" in refused(run(*asked[:3], "--at", "1,two"), 2)
+    assert "scaling has --at" in refused(run(*asked, "--chips", "4"), 2)
+    assert "--power-scope is not asked" in refused(run(*asked, "--power-scope", "chip"), 2)

@@ -1,6 +1,6 @@
 """`what_if`: the best plan before and after some figures change."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from planner.answers.question import Limits, question_of
@@ -12,6 +12,7 @@ from planner.machines.accounts import PowerBasis, counted
 from planner.machines.engine import Space
 from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope, Topology
+from planner.models.graph import ModelGraph
 from planner.planning.partitioning import partition
 from planner.pricing.stacks import machine_for
 from planner.records import Record, show_as
@@ -21,6 +22,7 @@ from planner.report.words import FIELD_WORDS, SAMPLE_WORDS, field_text
 from planner.studies.levers.paths import Change, changed, check_whole, figure_text, figures_of
 from planner.studies.plots import FIRST_ON_TOP, captioned, dress
 from planner.studies.study import Study
+from planner.units import PositiveBytes
 from planner.workload import Workload
 
 TOLD = 3
@@ -116,44 +118,41 @@ def what_if(
     maximize: str | None = None,
     limits: Limits | None = None,
     time_limit_s: float | None = None,
+    memory_limit_bytes: PositiveBytes | None = None,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,
     power_basis: PowerBasis | None = None,
+    exclude: Iterable[int] = (),
     space: Space = "engine",
 ) -> WhatIf:
     """The best plan before and after figures change, each solved to a proof (or until
     `time_limit_s`).
 
     `changes` are new values by path: {"chip.memory[0].bandwidth_bytes_per_s": "x2",
-    "fabrics[*].latency_s": "1 us", "workload.batch_size": 32}. The options are those of
-    `partition`. An UnknownNameError names the figures nearest to a wrong path.
+    "workload.batch_size": 32}. The options are those of `partition`. An UnknownNameError names the
+    figures nearest to a wrong path.
     """
     graph, topology = model_of(graph), machine_of(topology)
-    diffuses = graph.is_diffusion
-    asked = question_of(minimize, maximize, limits, power_scope, diffusion=diffuses, space=space)
-    topology = counted(topology, price_basis=price_basis, power_basis=power_basis)
-    topology = machine_for(graph, topology)
+    asked = question_of(
+        minimize, maximize, limits, power_scope, diffusion=graph.is_diffusion, space=space
+    )
+    topology = machine_for(
+        graph, counted(topology, price_basis=price_basis, power_basis=power_basis)
+    )
     machine, work = changed(topology, workload, check_whole(topology, workload, changes))
+    options: dict[str, Any] = {
+        "minimize": minimize,
+        "maximize": maximize,
+        "limits": limits,
+        "time_limit_s": time_limit_s,
+        "memory_limit_bytes": memory_limit_bytes,
+        "power_scope": power_scope,
+        "exclude": tuple(exclude),
+        "space": space,
+    }
 
-    def best(on: Topology, under: Workload) -> tuple[Result | None, str]:
-        try:
-            found = partition(
-                graph,
-                on,
-                under,
-                minimize=minimize,
-                maximize=maximize,
-                limits=limits,
-                time_limit_s=time_limit_s,
-                power_scope=power_scope,
-                space=space,
-            )
-        except InfeasibleError as error:
-            return None, str(error)
-        return found, ""
-
-    before, no_before = best(topology, workload)
-    after, no_after = best(machine, work)
+    before, no_before = _best(graph, topology, workload, options)
+    after, no_after = _best(graph, machine, work, options)
     fields = SAMPLE_WORDS if graph.is_diffusion else FIELD_WORDS
     old = figures_of(topology, workload)
     new = figures_of(machine, work)
@@ -166,6 +165,16 @@ def what_if(
         after=after,
         refusals=(no_before, no_after),
     )
+
+
+def _best(
+    graph: ModelGraph, on: Topology, under: Workload, options: dict[str, Any]
+) -> tuple[Result | None, str]:
+    """The best plan, or why there is none."""
+    try:
+        return partition(graph, on, under, **options), ""
+    except InfeasibleError as error:
+        return None, str(error)
 
 
 def _compared(field: str, before: Result | None, after: Result | None) -> FieldChange:
