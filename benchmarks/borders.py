@@ -33,6 +33,7 @@ LPUS = {"groq-lpu-chain": "LPU v1", "groq3-lpx": "Groq 3 LPU"}
 WAFER = "cerebras-cs3"
 DRAFTS = {"none": "no drafts", "best": "drafts"}
 USERS = {None: "many users", 1: "one user"}
+NOTHING = "No LPU wins against any of the five."
 
 
 def headline(family: str, drafts: str) -> Iterator[Contest]:
@@ -62,32 +63,32 @@ def moves() -> Iterator[Contest]:
         }
         return Contest(what=what, terms=Terms(**changed), **fields)
 
-    yield one("H100 against LPU v1, as everything below but for one thing")
+    yield one("nothing: H100 against LPU v1")
     for name, short in list(BASELINES.items())[1:]:
         yield one(f"{short} in place of H100", baseline=name)
     yield one("Rubin in place of H100", baseline="vera-rubin-nvl72")
     yield one("Groq 3 LPU in place of LPU v1", challenger="groq3-lpx")
     yield one(
-        "the dragonfly as Groq wires it in place of the chain", challenger="groq-lpu-dragonfly"
+        "LPU v1 wired as Groq's dragonfly in place of the chain", challenger="groq-lpu-dragonfly"
     )
-    yield one("drafts: each machine the best that its software has", drafts="best")
+    yield one("drafts: each machine in the best way that its software has", drafts="best")
     yield one("one user at a time", most_users=1)
     yield one("at most 8 users", most_users=8)
-    yield one("30 requests/s come", requests_per_s=30.0)
-    yield one("1 request/s comes", requests_per_s=1.0)
+    yield one("30 requests/s", requests_per_s=30.0)
+    yield one("1 request/s", requests_per_s=1.0)
     yield one("machines in use 30 % of all hours", utilisation=0.3)
-    yield one("prompts and tokens in pools of their own, where software has that", pools=True)
+    yield one("separate pools for prefill and decode, where the software has them", pools=True)
     yield one("weights in 16 bit", weight_dtype="bf16")
-    yield one("weights in 4 bit, where a chip multiplies that", weight_dtype="nvfp4")
-    yield one("all store fp8, also where no chip multiplies it", formats="stored")
+    yield one("weights in 4 bit, on chips that multiply 4 bit", weight_dtype="nvfp4")
+    yield one("all machines store fp8, also those that do not multiply it", formats="stored")
     yield one("prompts of 128 tokens", prompt_tokens=128)
     yield one("prompts of 8,192 tokens", prompt_tokens=8192)
     yield one("outputs of 1,024 tokens", output_tokens=1024)
-    yield one("watts as provisioned", power_basis="provisioned")
-    yield one("watts of chips alone", power_scope="chip")
+    yield one("watts as provisioned, not as drawn", power_basis="provisioned")
+    yield one("watts of the chips alone, not at the wall", power_scope="chip")
     yield one("PUE 1.5", pue=1.5, power_scope="facility")
-    yield one("dollars, chips with their nodes", metric="usd_per_million_tokens")
-    yield one("any plan, whatever engines can be started with", space="any")
+    yield one("dollars, not joules; chips priced with their nodes", metric="usd_per_million_tokens")
+    yield one("any plan, not only those that the engine can run", space="any")
 
 
 def _told(row: BorderRow) -> None:
@@ -104,14 +105,20 @@ def _say_costs(what: str) -> None:
 
 
 def _matrix(table: BorderTable, lpu: str, wafers: bool, speed: float) -> Iterator[str]:
-    """Baselines down, users across."""
+    """Baselines down, users across; one sentence where no cell has a border."""
     beside = ", wafers present" if wafers else ""
-    yield f"| baseline | {' | '.join(USERS.values())} |"
-    yield f"|---|{'---|' * len(USERS)}"
-    for short in BASELINES.values():
-        cells = [
+    lines = {
+        short: [
             table.row(f"{short}, {lpu}, {users}{beside}").words(speed) for users in USERS.values()
         ]
+        for short in BASELINES.values()
+    }
+    if all(cell == "none" for cells in lines.values() for cell in cells):
+        yield NOTHING
+        return
+    yield f"| baseline | {' | '.join(USERS.values())} |"
+    yield f"|---|{'---|' * len(USERS)}"
+    for short, cells in lines.items():
         yield f"| {short} | {' | '.join(cells)} |"
 
 
