@@ -2,7 +2,7 @@
 
 A folder is called by its source: `aic` (config files of the package aiconfigurator-core 0.12), `mlc`
 (presets of mlc-llm, one file each), `xft` (examples of xFasterTransformer). True counts stand in
-`tests/data/true_counts.csv`; what is printed is the table of `docs/models.md`. Files of others are
+`tests/data/true_counts.csv`; what is printed is the table of `docs/model_counts.md`. Files of others are
 read where they lie and are no part of the project. Parameters and weights are in 1e9 and GB, caches
 those of one sequence of 131,072 tokens at 16 bit, in GB, states of recurrences apart.
 """

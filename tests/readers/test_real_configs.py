@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.real_configs import COUNTS, rows_of
 
-PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+PAGE = Path(__file__).parents[2] / "docs" / "model_counts.md"
 
 
 def test_real_files_are_read_right():

@@ -2,7 +2,7 @@
 what they tie, which layers see a window.
 
 Read from the modelling code of transformers 5.24 (Apache-2.0) and, for families that it has no class
-for, of the models' own repositories; each is held against a count of the true tensors (docs/models.md).
+for, of the models' own repositories; each is held against a count of the true tensors (docs/model_counts.md).
 `family_defaults.json` has the values that the family's config class gives to keys which a file leaves
 out.
 """
