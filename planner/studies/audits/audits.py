@@ -96,8 +96,8 @@ class Tally(Record):
         markets = "all of them about markets" if not left else f"{self.of_markets} about markets"
         return (
             f"{self.claims} claims: {self.refuted} are refuted by capacity, arithmetic or sourced"
-            f" figures, {self.implausible} are implausible, {self.stand} stand; on {self.silent}"
-            f" there is no opinion, {markets}"
+            f" figures, {self.implausible} are implausible, {self.stand} stand, {self.silent} cannot"
+            f" be checked ({markets})"
         )
 
 
@@ -357,17 +357,17 @@ def _with_premises(row: Finding, claim: Claim, rows: dict[str, Finding]) -> Find
     return row.replace(
         verdict=first.verdict,
         text=f"{first.verdict}, with claim {first.claim}",
-        law=f"rests on claim {first.claim}, which is refuted ({first.text}); {row.law}",
+        law=f"it rests on claim {first.claim}, which is refuted ({first.text}); {row.law}",
         other=first.claim,
     )
 
 
 def _silence(claim: Claim) -> str:
     if claim.topic == "market":
-        return "it is about a market, on which no plan, roofline or data sheet has a say"
+        return "the claim is about a market, which no plan, roofline or data sheet can check"
     if claim.topology is None and claim.model is None:
-        return "it names no model and no machine with a figure that could be priced"
-    return "it gives no figure that follows from a plan, a roofline or the catalogue"
+        return "the claim names no model and no machine with a figure that could be checked"
+    return "the claim gives no figure that a plan, a roofline or the catalogue could check"
 
 
 def _lines(words: str, most: int = 64) -> str:

@@ -28,8 +28,8 @@ def known(case: Case) -> Iterator[Finding]:
         return
     claimed, low, high = (cast(float, one) for one in (said.claimed, said.low, said.high))
     between = _told(said, low) if low == high else f"{_told(said, low)} to {_told(said, high)}"
-    words = f"; {said.words}" if said.words else ""
-    law = f"source: {said.what}: {between}, and {_told(said, claimed)} is claimed{words}"
+    words = f" ({said.words})" if said.words else ""
+    law = f"source: {said.what}: {between}{words}; the claim says {_told(said, claimed)}"
     off = max(low / claimed, claimed / high)
     if off <= CLOSE:
         yield found("plausible", law, source=source, figure=between)
@@ -52,15 +52,20 @@ def distances(case: Case) -> Iterator[Finding]:
     mean = 2 / 3 * math.sqrt(said.cores) * said.cycles_per_hop
     most = 2 * (math.sqrt(said.cores) - 1) * said.cycles_per_hop
     law = (
-        f"distance: {said.cores:,.0f} cores in a square mesh lie {mean:,.0f} cycles apart on"
-        f" average and {most:,.0f} at the most, at {said.cycles_per_hop:g} for each hop;"
-        f" {said.value:g} is claimed"
+        f"distance: at {counted_cycles(said.cycles_per_hop)} for each hop, {said.cores:,.0f} cores"
+        f" in a square mesh are {mean:,.0f} cycles apart on average and {most:,.0f} at the most;"
+        f" the claim says {said.value:g}"
     )
     figure = f"{mean:,.0f} cycles"
     if mean <= said.value * CLOSE:
         yield found("plausible", law, figure=figure)
     else:
         yield found("impossible", law, factor=mean / said.value, figure=figure)
+
+
+def counted_cycles(number: float) -> str:
+    """Such as "1 cycle"."""
+    return f"{number:g} cycle" if number == 1 else f"{number:g} cycles"
 
 
 def areas(case: Case) -> Iterator[Finding]:
@@ -72,7 +77,8 @@ def areas(case: Case) -> Iterator[Finding]:
     share = taken_mm2 / said.die_mm2
     law = (
         f"area: {spoken(said.memory_bytes, 'B')} at {said.cell_mm2_per_mbit:g} mm² a Mbit take"
-        f" {trimmed(taken_mm2)} of {said.die_mm2:g} mm², {share:.0%}; {said.value:.0%} is claimed"
+        f" {trimmed(taken_mm2)} of the die's {said.die_mm2:g} mm², which is {share:.0%}; the claim"
+        f" says {said.value:.0%}"
     )
     figure = f"{share:.0%} of the die"
     off = max(share / said.value, said.value / share)
@@ -92,8 +98,8 @@ def lookups(case: Case) -> Iterator[Finding]:
     indices = said.index_bytes / said.row_bytes
     left = 1 - said.value - indices
     law = (
-        f"traffic: of n rows of {spoken(said.row_bytes, 'B')} summed up in the memory one leaves,"
-        f" and n indices come, so 1 - 1/n - {indices:.2g} of the bytes are saved"
+        f"traffic: if the memory sums up n rows of {spoken(said.row_bytes, 'B')}, one row leaves it"
+        f" and n indices enter it, so 1 - 1/n - {indices:.2g} of the bytes are saved"
     )
     if left <= 0:
         yield found(
@@ -101,7 +107,10 @@ def lookups(case: Case) -> Iterator[Finding]:
         )
         return
     fewest = math.ceil(1 / left)
-    law += f"; {said.value:.0%} takes {fewest} rows or more, and a language model looks up one"
+    law += (
+        f"; {said.value:.0%} needs {fewest} rows or more, and a language model looks up one row"
+        " for a token"
+    )
     tail = f"{fewest} rows or more are summed up"
     yield found("plausible if", law, tail=tail, figure=f"{fewest} rows a look-up")
 
@@ -112,7 +121,8 @@ def purposes(case: Case) -> Iterator[Finding]:
     if len(said) < 2:
         return
     law = (
-        f"words: one chip is said to be made specifically for {' and specifically for '.join(said)}"
+        "words: the same chip is said to be made specifically for"
+        f" {' and specifically for '.join(said)}"
     )
     yield found("inconsistent", law, figure=f"{len(said)} purposes")
 
@@ -124,8 +134,8 @@ def architectures(case: Case) -> Iterator[Finding]:
         return
     chip = case.topology.chip
     law = (
-        f"catalogue: the {chip.name} in {case.topology.name} is of the family"
-        f" {chip.architecture!r}, and {claim.architecture!r} is claimed"
+        f"catalogue: the architecture of the {chip.name} in {case.topology.name} is"
+        f" {chip.architecture!r}; the claim says {claim.architecture!r}"
     )
     is_same = chip.architecture.lower() == claim.architecture.lower()
     verdict: Verdict = "plausible" if is_same else "disagrees with its source"
@@ -144,13 +154,14 @@ def racks(case: Case) -> Iterator[Finding]:
     if density is None or None in others.values():
         silent = [name for name, one in others.items() if one is None]
         yield found(
-            "no opinion", f"racks: no height is known of {', '.join(silent) or claim.topology}"
+            "no opinion",
+            f"racks: the height of {', '.join(silent) or claim.topology} in a rack is not known",
         )
         return
     each = {name: cast(float, one) for name, one in others.items()}
     densest = max(each, key=lambda name: each[name])
     beside = ", ".join(f"{name} {spoken(one, 'W')}" for name, one in each.items())
-    law = f"racks: {case.topology.name} draws {spoken(density, 'W')} a U; {beside}"
+    law = f"racks: for each rack unit (U), {case.topology.name} draws {spoken(density, 'W')}; {beside}"
     source = _sourced(case.topology)
     figure = f"{spoken(density, 'W')} a U"
     if density > each[densest] * CLOSE:

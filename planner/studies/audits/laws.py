@@ -34,7 +34,7 @@ STORED: tuple[Dtype, ...] = ("bf16", "fp8", "fp4")
 CAPACITY = "chip.memory[0].capacity_bytes"
 BANDWIDTH = "chip.memory[0].bandwidth_bytes_per_s"
 WATTS = ("power.chip_w", "power.system_w")
-IT_ADDS_UP = "it adds up, and nothing else here can be priced"
+IT_ADDS_UP = "that is right, and the claim has nothing else that can be checked"
 
 
 def capacity(case: Case) -> Iterator[Finding]:
@@ -48,12 +48,14 @@ def capacity(case: Case) -> Iterator[Finding]:
         return
     graph = case.graph(least)
     each = case.topology.chip.memory[0].capacity_bytes
-    stored = ", ".join(f"{case.roof(dtype).fewest_chips} in {dtype}" for dtype in STORED)
-    what = claim.model or f"a dense model of {spoken(claim.parameters, '')}"
+    stored = ", ".join(
+        f"{counted(case.roof(dtype).fewest_chips, 'chip')} in {dtype}" for dtype in STORED
+    )
+    what = claim.model or f"a dense model of {parameters_of(claim.parameters)} parameters"
     law = (
-        f"capacity: {what} takes {spoken(graph.weight_bytes, 'B')} in {least},"
-        f" and {claim.chips} × {case.topology.chip.name} hold {spoken(claim.chips * each, 'B')};"
-        f" weights alone fill {stored}"
+        f"capacity: the weights of {what} take {spoken(graph.weight_bytes, 'B')} in {least}, and"
+        f" the memory of {claim.chips} × {case.topology.chip.name} is"
+        f" {spoken(claim.chips * each, 'B')}; the weights alone need {stored}"
     )
     yield found(
         "needs more chips",
@@ -89,10 +91,10 @@ def _roofline(case: Case, roof: Roof) -> Finding | None:
             continue
         by_memory = step.memory_s >= step.compute_s
         law = (
-            f"{'bandwidth' if by_memory else 'FLOP'} bound: a pass of {users} takes at least"
-            f" {spoken(step.seconds, 's')} on {roof.chips} × {roof.topology.chip.name}"
-            f" in {roof.graph.weight_dtype}, so at most {trimmed(most)} tokens/s"
-            " (without speculative decoding)"
+            f"{'bandwidth' if by_memory else 'FLOP'} bound: a decode pass of"
+            f" {counted(users, 'sequence')} takes at least {spoken(step.seconds, 's')} on"
+            f" {roof.chips} × {roof.topology.chip.name} in {roof.graph.weight_dtype}, so at most"
+            f" {trimmed(most)} tokens/s are possible (without speculative decoding)"
         )
         path = BANDWIDTH if by_memory else peak_path(roof)
         return found(
@@ -115,8 +117,8 @@ def energy_arithmetic(case: Case) -> Iterator[Finding]:
         one = joules * inverse
         if ratio_of(one, 1.0) > CLOSE:
             law = (
-                f"energy arithmetic: {joules:g} J × {inverse:g} tokens/s/W must be 1,"
-                f" and is {one:.3g}"
+                f"energy arithmetic: {joules:g} J × {inverse:g} tokens/s/W must be 1, but is"
+                f" {one:.3g}"
             )
             yield found("impossible", law, factor=ratio_of(one, 1.0), figure=f"{1 / inverse:.2g} J")
     watts = (claim.power_w or 0) * (claim.chips or 0)
@@ -124,8 +126,8 @@ def energy_arithmetic(case: Case) -> Iterator[Finding]:
         drawn = joules * rate
         if ratio_of(drawn, watts) > CLOSE:
             law = (
-                f"energy arithmetic: {joules:g} J × {rate:,g} tokens/s are {trimmed(drawn)} W,"
-                f" not {watts:,g} W"
+                f"energy arithmetic: {joules:g} J a token × {rate:,g} tokens/s are"
+                f" {trimmed(drawn)} W, not {watts:,g} W"
             )
             figure = f"{trimmed(drawn)} W"
             yield found("impossible", law, factor=ratio_of(drawn, watts), figure=figure)
@@ -139,18 +141,18 @@ def scope(case: Case) -> Iterator[Finding]:
         return
     dtype = min(case.dtypes, key=lambda one: case.roof(one).fewest_chips)
     needed = case.roof(dtype).fewest_chips
-    counted = claim.chips or 1
+    held = claim.chips or 1
     power = case.topology.power
     each = claim.power_w or power.chip_w or power.system_w
-    if each is None or needed <= counted:
+    if each is None or needed <= held:
         return
-    if ratio_of(joules * claim.tokens_per_s, each * counted) > CLOSE:
+    if ratio_of(joules * claim.tokens_per_s, each * held) > CLOSE:
         return
     whole = needed * each / claim.tokens_per_s
     law = (
-        f"scope: {joules:.3g} J is the {spoken(each * counted, 'W')} of {counted} alone"
-        f" over the tokens of the {needed} chips that {claim.model} fills in {dtype};"
-        f" all of them draw {spoken(needed * each, 'W')}, {whole:.3g} J a token"
+        f"scope: {joules:.3g} J a token counts the {spoken(each * held, 'W')} of"
+        f" {counted(held, 'chip')}, but {claim.model} in {dtype} needs {needed} chips; these draw"
+        f" {spoken(needed * each, 'W')}, which is {whole:.3g} J a token"
     )
     yield found(
         "wrong scope",
@@ -176,9 +178,9 @@ def energy_floor(case: Case) -> Iterator[Finding]:
     if joules * CLOSE >= known[dtype]:
         return
     law = (
-        f"FLOP bound: one token of {claim.model} keeps a {case.topology.chip.name} busy at its"
-        f" peak in {dtype} for so long that it draws at least {known[dtype]:.3g} J;"
-        f" {joules:.3g} J is claimed"
+        f"FLOP bound: the operations of one token of {claim.model}, at the peak of a"
+        f" {case.topology.chip.name} in {dtype}, take at least {known[dtype]:.3g} J;"
+        f" the claim says {joules:.3g} J"
     )
     source = cited(case.topology, *WATTS)
     yield found(
@@ -216,8 +218,8 @@ def _of_a_sample(case: Case, roof: Roof) -> Finding:
     step = roof.sample_step()
     share = step.compute_s / step.memory_s
     law = (
-        f"roofline of {case.topology.chip.name}: a denoising step takes {share:.3g} times as long"
-        " for its operations as for its bytes"
+        f"roofline of {case.topology.chip.name}: the operations of a denoising step take"
+        f" {share:.3g} times as long as its bytes"
     )
     source = cited(case.topology, BANDWIDTH)
     binds = "compute" if share > 1 else "memory"
@@ -231,10 +233,12 @@ def _of_decode(case: Case, roof: Roof) -> Finding:
     """What binds a decode pass: memory below a batch, arithmetic from there on."""
     claim = case.claim
     turns = _turning_point(roof)
-    where = "at every batch" if turns is None else f"below a batch of {turns}"
+    where = "at every batch"
+    if turns is not None:
+        where = f"below a batch of {turns}, and compute-bound from there on"
     law = (
-        f"roofline of {case.topology.chip.name}: decode is bound by memory {where}, by compute"
-        f" beyond, at {roof.context_tokens:g} tokens of context"
+        f"roofline of {case.topology.chip.name}: at {roof.context_tokens:g} tokens of context,"
+        f" decode is memory-bound {where}"
     )
     source = cited(case.topology, BANDWIDTH)
     if claim.batch_size is None and turns is not None:
@@ -284,7 +288,7 @@ def sums(case: Case) -> Iterator[Finding]:
     if not isinstance(said, Total | Quotient | Growth):
         return
     value, words = _computed(said)
-    law = f"arithmetic: {words} = {value:.4g}, and {said.value:g} is said"
+    law = f"arithmetic: {words} = {value:.4g}; the claim says {said.value:g}"
     is_off = ratio_of(value, said.value) > CLOSE
     if isinstance(said, Growth):
         # What grows by 1 % a year instead of 2 % is not off by a factor of 2.
@@ -310,8 +314,8 @@ def _greatest(said: Greatest) -> Finding:
     points = {name: last - first for name, (first, last) in series.items()}
     best, most = (max(one, key=lambda name: one[name]) for one in (factors, points))
     law = (
-        f"arithmetic: {best} grew most by factor ({factors[best]:.3g}×),"
-        f" {most} by points ({points[most]:+g})"
+        f"arithmetic: {best} has the largest factor of growth ({factors[best]:.3g}×),"
+        f" {most} the largest difference ({points[most]:+g})"
     )
     if said.winner in (best, most):
         return found("no opinion", f"{law}: {IT_ADDS_UP}")
@@ -342,10 +346,13 @@ def _watts(case: Case, claimed: float) -> Iterator[Finding]:
 
 def _parameters(case: Case, model: str, claimed: float) -> Finding:
     graph = case.graph("bf16")
-    law = f"{model} has {spoken(graph.parameters, '')} parameters in the catalogue"
+    law = (
+        f"catalogue: {model} has {parameters_of(graph.parameters)} parameters;"
+        f" the claim says {parameters_of(claimed)}"
+    )
     source = f"{graph.source} ({graph.confidence})"
     off = ratio_of(graph.parameters, claimed)
-    figure = f"{spoken(graph.parameters, '')} parameters"
+    figure = f"{parameters_of(graph.parameters)} parameters"
     if off <= CLOSE:
         return found("plausible", law, source=source, figure=figure)
     return found("disagrees with its source", law, factor=off, source=source, figure=figure)
@@ -358,9 +365,9 @@ def wiring(case: Case) -> Iterator[Finding]:
         return
     level = case.topology.levels[0]
     most = max(level.hops(0, unit) for unit in range(level.units))
-    wires = f"{level.units} × {case.topology.chip.name} by {level.fabric.shape}"
+    wires = f"{level.units} × {case.topology.chip.name} ({level.fabric.name}, {level.fabric.shape})"
     hops = "hop" if most == 1 else "hops"
-    law = f"wiring: {wires} ({level.fabric.name}) are at most {most} {hops} apart"
+    law = f"wiring: among {wires}, two chips are at most {most} {hops} apart"
     source = cited(case.topology, "fabrics[0].bandwidth_bytes_per_s")
     off = claim.hops / most
     figure = f"{most} {hops}"
@@ -378,16 +385,17 @@ def lease(case: Case) -> Iterator[Finding]:
         return
     bought = case.topology.price.offer("node") or case.topology.price.offer("chip")
     if bought is None or bought.purchase_usd is None:
-        yield found("no opinion", f"price: that of {case.topology.name} is not published")
+        yield found("no opinion", f"price: no price of {case.topology.name} is published")
         return
     years = bought.purchase_usd / claim.lease_usd_per_year
     assumed = case.topology.price.economics
     hourly = bought.usd_per_chip_hour(assumed)
     owned = hourly * HOURS_PER_YEAR
     law = (
-        f"price: {claim.lease_usd_per_year:,.0f} USD a year, and a machine to buy for"
-        f" {bought.purchase_usd:,.0f} costs {owned:,.0f} a year over {assumed.lifetime_years:g} years"
-        f" with its power; the lease has paid for it after {years:.2g} years"
+        f"price: the claim says a lease of {claim.lease_usd_per_year:,.0f} USD a year; to own the"
+        f" machine ({bought.purchase_usd:,.0f} USD) costs {owned:,.0f} USD a year over"
+        f" {assumed.lifetime_years:g} years, with its power; the lease has paid for it after"
+        f" {years:.2g} years"
     )
     off = ratio_of(claim.lease_usd_per_year, owned)
     width = bought.within or LOOSE
@@ -413,7 +421,10 @@ def purchase(case: Case) -> Iterator[Finding]:
         return
     # A claim does not say what its price pays for: the nearest of what the catalogue has.
     known, basis = min(bought, key=lambda one: ratio_of(claim.purchase_usd or 0.0, one[0]))
-    law = f"price: {claim.purchase_usd:,g} USD; the catalogue has {known:,g}, {BASIS_WORDS[basis]}"
+    law = (
+        f"price: the claim says {claim.purchase_usd:,g} USD; the catalogue has {known:,g} USD for"
+        f" {BASIS_WORDS[basis]}"
+    )
     source = cited(case.topology, "price.usd_per_chip_hour")
     off = ratio_of(claim.purchase_usd, known)
     figure = f"{known:,g} USD"
@@ -432,13 +443,12 @@ def _figure(case: Case, path: str, value: float) -> Finding:
     many = case.claim.chips or 1
     known = many * published
     times = "" if many == 1 else f" on {many} chips"
-    law = (
-        f"catalogue: {path} of {topology.name} is {figure_text(path, known)}{times},"
-        f" and {figure_text(path, value)} is claimed"
-    )
     figure = figure_at(topology, path)
-    if figure is not None and figure.note:
-        law += f" ({figure.note})"
+    note = f" ({figure.note})" if figure is not None and figure.note else ""
+    law = (
+        f"catalogue: {path} of {topology.name} is {figure_text(path, known)}{times}{note};"
+        f" the claim says {figure_text(path, value)}"
+    )
 
     is_firm = figure is not None and figure.confidence in "AB"
     if ratio_of(known, value) <= (CLOSE if is_firm else LOOSE):
@@ -454,12 +464,13 @@ def _misread(case: Case, path: str, known: float, value: float, law: str) -> Fin
     off = ratio_of(known, value)
     figure = figure_text(path, known)
     if path.startswith("fabrics") and ratio_of(value, 2 * known) <= CLOSE:
-        both = f"both directions counted: {law}, per direction"
+        both = f"the claim counts both directions of a link, the catalogue one: {law}"
         return found("wrong scope", both, factor=off, source=source, figure=figure)
     if "flop_per_s" in path and value > known and _may_skip(case):
         density = known / value
         sparse = (
-            f"{law}; it skips zeros, so this takes weights of a density of at most {density:.0%}"
+            f"{law}; the chip skips zeros, so this needs weights with a density of at most"
+            f" {density:.0%}"
         )
         return found("plausible", sparse, source=source, figure=figure)
     return found("disagrees with its source", law, factor=off, source=source, figure=figure)
@@ -498,8 +509,8 @@ def _of_one_model(mine: float | None, theirs: float | None, other: Claim) -> Ite
     """Joules for a token of one model on one machine, here and in another claim."""
     if mine and theirs and ratio_of(mine, theirs) > CLOSE:
         law = (
-            f"energy arithmetic: {mine:.3g} J a token here, {theirs:.3g} J in claim {other.name},"
-            " of one model and machine"
+            f"energy arithmetic: for the same model and machine, this claim says {mine:.3g} J a"
+            f" token and claim {other.name} says {theirs:.3g} J"
         )
         yield _against(other, law, ratio_of(mine, theirs))
 
@@ -509,9 +520,9 @@ def _under_figure(case: Case, other: Claim) -> Iterator[Finding]:
     value = cast(float, other.value)
     machine = with_value(case.topology, other.figure, value)
     changed = Case(case.claim.replace(topology=machine), known={})
-    said = f"{other.figure} = {figure_text(other.figure, value)} of claim {other.name}"
+    said = f"{other.figure} is {figure_text(other.figure, value)}, as claim {other.name} says"
     for finding in roofline(changed):
-        yield _against(other, f"with {said}, {finding.law}", finding.factor)
+        yield _against(other, f"if {said}: {finding.law}", finding.factor)
 
 
 def _beyond_end(case: Case) -> Iterator[Finding]:
@@ -525,9 +536,9 @@ def _beyond_end(case: Case) -> Iterator[Finding]:
         gain = cast(float, theirs.usd_per_million_tokens) / cast(float, ours.usd_per_million_tokens)
         if gain > CLOSE:
             law = (
-                f"claims {ours.name} and {theirs.name}: at {spoken(ours.parameters, '')} parameters"
-                f" {name} is {gain:.2g}× cheaper than {topology_of(theirs.topology).name}, beyond"
-                " where its advantage is said to end"
+                f"claims {ours.name} and {theirs.name}: at {parameters_of(ours.parameters)} parameters"
+                f" {name} is {gain:.2g}× cheaper than {topology_of(theirs.topology).name}, although"
+                f" its advantage is said to end at {parameters_of(case.claim.ends_at_parameters)}"
             )
             yield _against(ours, law, gain).replace(figure=f"{gain:.2g} times cheaper")
             return
@@ -550,6 +561,16 @@ def figure_text(path: str, value: float) -> str:
     """A figure with the unit of its field."""
     unit = next((unit for ending, unit in UNITS.items() if path.endswith(ending)), "")
     return spoken(value, unit)
+
+
+def parameters_of(number: float | None) -> str:
+    """As people write it: "70 B", "1.8 T"; B is 10⁹."""
+    return spoken(number, "parameters").removesuffix("parameters").replace("G", "B")
+
+
+def counted(number: int, noun: str) -> str:
+    """Such as "1 chip" and "1,024 chips"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def is_deployment(claim: Claim) -> bool:

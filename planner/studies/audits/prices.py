@@ -23,7 +23,16 @@ from planner.studies.advantage.best_plans import ONE_REQUEST
 from planner.studies.audits.cases import OF_SAMPLES, Case, lacks, topology_of
 from planner.studies.audits.claims import Claim
 from planner.studies.audits.findings import Finding, found
-from planner.studies.audits.laws import CAPACITY, CLOSE, cited, is_deployment, joules_of, ratio_of
+from planner.studies.audits.laws import (
+    CAPACITY,
+    CLOSE,
+    cited,
+    counted,
+    is_deployment,
+    joules_of,
+    parameters_of,
+    ratio_of,
+)
 from planner.studies.scalings import fewest_of, scaling
 from planner.units import spoken, trimmed
 
@@ -40,10 +49,10 @@ ENGINE = "the engine"
 SAID = {
     "energy_per_token_j": " J",
     "usd_per_million_tokens": " USD/M",
-    "utilisation": "",
-    "bubble_fraction": "",
 }
 """Behind a figure of these fields; of all others " tokens/s"."""
+SHARES = {"utilisation": "utilisation", "bubble_fraction": "of the time waiting"}
+"""Behind a figure that is a share, in percent."""
 
 
 class Asked(NamedTuple):
@@ -118,17 +127,17 @@ def _asked_for(case: Case, asked: Asked, missing: str) -> Finding:
     rates = [(one.tokens_per_s / one.chips, one) for one in scores if one is not None]
     unknown = f"the {missing} of {case.topology.name} is not published"
     if not rates:
-        return found("no opinion", f"{unknown}, and {case.graph(dtype).name} has no plan on it")
+        return found("no opinion", f"{unknown}, and no plan of {case.graph(dtype).name} fits on it")
     rate, score = max(rates, key=lambda pair: pair[0])
     what = "samples" if score.step_s is not None else "tokens"
-    made = f"{trimmed(rate)} {what}/s on each of {score.chips}, the best plan in {dtype}"
+    made = f"the best plan in {dtype} makes {trimmed(rate)} {what}/s {on_chips(score)}"
     if missing == "price":
         hourly = asked.value / 1e6 * rate * SECONDS_PER_HOUR
         most = f"{trimmed(hourly)} USD/h"
-        law = f"{unknown}; at {asked.value:,g} USD a million and {made}, a chip earns {most}"
+        law = f"{unknown}; {made}, so at {asked.value:,g} USD a million a chip may cost {most}"
         return found("plausible if", law, tail=f"a chip costs at most {most}", figure=most)
     most = spoken(asked.value * rate, "W")
-    law = f"{unknown}; at {asked.value:.3g} J and {made}, a chip draws {most}"
+    law = f"{unknown}; {made}, so at {asked.value:.3g} J a {what[:-1]} a chip may draw {most}"
     return found("plausible if", law, tail=f"a chip draws at most {most}", figure=most)
 
 
@@ -179,7 +188,8 @@ def _share_of(case: Case, asked: Asked, times: int) -> Reached:
     least = one.finding.least_batch
     share = found(
         "plausible at batch",
-        f"not on {claim.chips} alone, only as a share of {many}: {one.finding.law}",
+        f"{counted(cast(int, claim.chips), 'chip')} alone cannot reach it, only as a share of"
+        f" {many} chips: {one.finding.law}",
         tail=f">= {least or 1} in {dtype}, as a share of {many} chips",
         source=one.finding.source,
         least_batch=least,
@@ -197,7 +207,7 @@ def _reached(case: Case, dtype: Dtype, asked: Asked, times: int = 1) -> Reached:
     batch, tried = case.least_batch(dtype, asked.goal, within, times)
     if not tried:
         model = case.graph(dtype).name
-        law = f"{model} in {dtype} has no plan on {case.topology.name}"
+        law = f"no plan of {model} in {dtype} fits on {case.topology.name}"
         return Reached(found("no opinion", law))
 
     law = _priced_words(case, dtype, asked, tried)
@@ -212,7 +222,7 @@ def _reached(case: Case, dtype: Dtype, asked: Asked, times: int = 1) -> Reached:
             # Of a share next to nothing a ratio says nothing.
             factor = None if asked.field == "bubble_fraction" else off
             return Reached(found("implausible", law, factor=factor, source=source, figure=figure))
-        law += f"; the claim lies within the engine's error there ({width:.2g}× at {SURE:.0%})"
+        law += _within_error(width)
 
     least = batch or at
     is_firm = batch is not None
@@ -230,8 +240,21 @@ def _priced_words(
     """What was priced, from the first batch to the last."""
     ends = tried if len(tried) == 1 else (tried[0], tried[-1])
     ladder = [f"{_said(asked.measured(score), asked)} at batch {size}" for size, score in ends]
-    machine = f"{tried[-1][1].chips} × {case.topology.chip.name}"
-    return f"the best plan on {machine} in {dtype}: {', '.join(ladder)}"
+    machine = f"{tried[-1][1].chips:,} × {case.topology.chip.name}"
+    plans = "plan" if len(ends) == 1 else "plans"
+    return f"the best {plans} on {machine} in {dtype}: {', '.join(ladder)}"
+
+
+def _within_error(width: float) -> str:
+    return (
+        "; the claim is within the engine's error"
+        f" (a factor of {width:.2g} either way, with {SURE:.0%} probability)"
+    )
+
+
+def on_chips(score: Score) -> str:
+    """Where a rate of one chip is made: "on each of 8 chips"."""
+    return "on one chip" if score.chips == 1 else f"on each of {score.chips:,} chips"
 
 
 def _best_of(tried: Sequence[tuple[int, Score]], asked: Asked) -> tuple[float, int, Score]:
@@ -245,6 +268,8 @@ def _best_of(tried: Sequence[tuple[int, Score]], asked: Asked) -> tuple[float, i
 def _said(value: float | None, asked: Asked) -> str:
     if value is None:
         return "not known"
+    if asked.field in SHARES:
+        return f"{trimmed(100 * value)}% {SHARES[asked.field]}"
     return f"{trimmed(value)}{SAID.get(asked.field, ' tokens/s')}"
 
 
@@ -266,14 +291,15 @@ def _used(case: Case, sparsity: str, claimed: float) -> Iterator[Finding]:
     source = _entry_of(case)
     if density is not None and ratio_of(claimed, density) <= 1.001:
         law = (
-            f"zeros: {density:.0%} is the share of weights that {pattern} keeps, not a utilisation"
+            f"zeros: {density:.0%} is the share of weights that the pattern {pattern} keeps,"
+            " not a utilisation"
         )
         yield found("wrong scope", law, source=source, figure=f"a density of {density:.0%}")
     elif pattern not in chip.skips:
         law = (
-            f"zeros: nothing is published that {chip.name} skips, so of its work at most the"
-            f" density of the weights is useful: {claimed:.0%} takes weights of which"
-            f" {claimed:.0%} are left"
+            f"zeros: {chip.name} is not known to skip zeros, so the useful share of its work is at"
+            f" most the density of the weights; {claimed:.0%} needs weights of which {claimed:.0%}"
+            " are not zero"
         )
         factor = None if density is None else claimed / density
         yield found("implausible", law, source=source, factor=factor, figure="its density")
@@ -284,8 +310,8 @@ def _sped_up(case: Case, sparsity: str, claimed: float) -> Iterator[Finding]:
     _, density = _pattern(sparsity)
     most = most_sped_up(case)
     law = (
-        f"zeros: at a density of {density:.0%} skipped arithmetic or saved bytes bring at most"
-        f" {most:.3g}×"
+        f"zeros: at a density of {density:.0%}, skipped arithmetic or saved bytes give a speed-up"
+        f" of at most {most:.3g}×"
     )
     if claimed > CLOSE * most:
         yield found(
@@ -298,7 +324,7 @@ def _sped_up(case: Case, sparsity: str, claimed: float) -> Iterator[Finding]:
     elif not is_deployment(case.claim):
         yield found(
             "plausible",
-            f"{law}, to pruned matrices alone",
+            f"{law}, and only in pruned matrices",
             source=_entry_of(case),
             figure=f"at most {most:.3g} times",
         )
@@ -338,8 +364,9 @@ def sparse_speed(case: Case) -> Iterator[Finding]:
         return
     best, width = max(rows)
     law = (
-        f"zeros: at most {most_sped_up(case):.3g}× at that density; the engine prices {best:.3g}×"
-        f" in one format; its error there is {width:.2g}× at {SURE:.0%}"
+        f"zeros: at that density at most {most_sped_up(case):.3g}× is possible; the engine's best"
+        f" plans give {best:.3g}×, within a factor of {width:.2g} either way"
+        f" ({SURE:.0%} probability)"
     )
     off = claim.speed_up / best
     yield _judged(case, law, is_fine=off <= width, off=off, figure=f"{best:.3g} times")
@@ -367,7 +394,7 @@ def residence(case: Case) -> Iterator[Finding]:
     roof = case.roof(case.dtypes[0], claim.chips)
     if roof.fewest_chips <= roof.chips:
         law = (
-            f"capacity: {spoken(roof.graph.weight_bytes, 'B')} of weights fit"
+            f"capacity: {spoken(roof.graph.weight_bytes, 'B')} of weights fit in the memory of"
             f" {roof.chips} × {case.topology.chip.name}"
         )
         figure = f"{roof.fewest_chips} {'chip' if roof.fewest_chips == 1 else 'chips'}"
@@ -395,7 +422,7 @@ def advantage(case: Case) -> Iterator[Finding]:
             yield found("implausible", law, factor=claimed / gain, source=ENGINE, figure=figure)
         else:
             if gain * CLOSE < claimed:
-                law += f"; the claim lies within the engine's error ({width:.2g}× at {SURE:.0%})"
+                law += _within_error(width)
             yield found("plausible", law, source=ENGINE, figure=f"{gain:.2g} times")
 
 
@@ -419,11 +446,11 @@ def _frugal_enough(claim: Claim, machines: Sequence[Topology]) -> Finding:
     law = (
         f"the power of {machines[0].name} is not published; at batch {batch} the best plan on"
         f" {machines[1].name} takes {other:.3g} J a {what}, and {machines[0].name} makes"
-        f" {trimmed(mine.tokens_per_s / mine.chips)} a second on each of {mine.chips} chips:"
-        f" {claimed:g} times fewer joules are {spoken(watts, 'W')} a chip"
+        f" {trimmed(mine.tokens_per_s / mine.chips)} {what}s/s {on_chips(mine)};"
+        f" for {claimed:g} times fewer joules a chip may draw {spoken(watts, 'W')}"
     )
     if len(rows) > 1 and least < watts:
-        law += f" (at the other batch {spoken(least, 'W')})"
+        law += f" ({spoken(least, 'W')} at the other batch)"
     most = spoken(watts, "W")
     tail = f"a chip draws at most {most}"
     return found("plausible if", law, tail=tail, source=ENGINE, figure=f"at most {most} a chip")
@@ -450,13 +477,14 @@ def frugality(case: Case) -> Iterator[Finding]:
         return
     share, batch, joules, flop = min(rows)
     needs = "; ".join(
-        f"at batch {size} {claim.advantage:g} times fewer than {each:.3g} J are"
-        f" {spoken(work / each * claim.advantage, 'FLOP')}/J"
+        f"{spoken(work / each * claim.advantage, 'FLOP')}/J at batch {size}, where that plan takes"
+        f" {each:.3g} J"
         for _, size, each, work in rows
     )
     law = (
-        f"frugality: of best plans on {theirs.topology.name}, {needs}; the highest peak for each"
-        f" watt of the catalogue is {spoken(best, 'FLOP')}/J ({name})"
+        f"frugality: {claim.advantage:g} times fewer joules than the best plan on"
+        f" {theirs.topology.name} need {needs}; the highest peak for each watt in the catalogue is"
+        f" {spoken(best, 'FLOP')}/J ({name})"
     )
     figure = f"{share:.2g} of the best peak"
     if share > 1:
@@ -497,7 +525,9 @@ def saved(case: Case) -> Iterator[Finding]:
     batch = claim.batch_size or 1
     score = case.score(dtype, batch, "tokens_per_s")
     if score is None:
-        yield found("no opinion", f"{case.graph(dtype).name} has no plan on {case.topology.name}")
+        yield found(
+            "no opinion", f"no plan of {case.graph(dtype).name} fits on {case.topology.name}"
+        )
         return
     near, *others = score.traffic
     graph = case.graph(dtype)
@@ -506,10 +536,10 @@ def saved(case: Case) -> Iterator[Finding]:
     later = 1 - 1 / case.workload(batch).output_tokens
     kept = min(1.0, later * useful / batch / near.decode_bytes)
     law = (
-        f"traffic: for a token of {graph.name} in {dtype} at batch {batch} the best plan on"
-        f" {score.chips} × {case.topology.chip.name} moves {spoken(near.decode_bytes, 'B')} of"
-        f" {near.tier}, {kept:.1%} of them weights and caches, which is all that arithmetic in the"
-        " memory can keep from its wires"
+        f"traffic: for a token of {graph.name} in {dtype} at batch {batch}, the best plan on"
+        f" {score.chips} × {case.topology.chip.name} moves {spoken(near.decode_bytes, 'B')} in or"
+        f" out of {near.tier}; {kept:.1%} of these are weights and caches, the part that"
+        " arithmetic inside the memory can save"
     )
     for one in others:
         law += f"; {spoken(one.decode_bytes, 'B')} cross {one.tier}"
@@ -525,7 +555,7 @@ def _mean_context(case: Case) -> float:
 def _to_lose(claim: Claim, end: float, machines: Sequence[Topology]) -> Iterator[Finding]:
     """An advantage that is said to end somewhere must be there well before."""
     gain, law, _ = _gain(claim.replace(parameters=end / 4), machines)
-    lead = f"at a quarter of {spoken(end, '')} parameters, {law}"
+    lead = f"at a quarter of {parameters_of(end)} parameters, {law}"
     if gain is None:
         return
     if gain < 1:
@@ -554,8 +584,8 @@ def _gain(claim: Claim, machines: Sequence[Topology]) -> tuple[float | None, str
         return None, _homeless(cases), 1.0
     gain, batch, mine, other = max(rows)
     law = (
-        f"{metric} of {machines[0].name} and {machines[1].name}, best plans at batch {batch}:"
-        f" {mine:.3g} and {other:.3g}"
+        f"with the best plans at batch {batch}, {metric} is {mine:.3g} on {machines[0].name} and"
+        f" {other:.3g} on {machines[1].name}"
     )
     return gain, law, _width_of_both(cases, batch)
 
@@ -578,7 +608,7 @@ def _width_of_both(cases: Sequence[Case], batch_size: int) -> float:
 def _homeless(cases: Sequence[Case]) -> str:
     machines = [case.topology.name for case in cases if _metric_of(case, 1) is None]
     model = cases[0].graph(cases[0].dtypes[-1]).name
-    return f"{model} has no plan on {' and '.join(machines)}"
+    return f"no plan of {model} fits on {' or '.join(machines)}"
 
 
 def _metric_of(case: Case, batch_size: int) -> float | None:
@@ -601,9 +631,9 @@ def trend(case: Case) -> Iterator[Finding]:
     few, many = min(least), max(least)
     exponent = math.log(least[many] / least[few]) / math.log(many / few)
     law = (
-        f"a token of {case.graph(dtype).name} in {dtype} takes {spoken(least[few], 's')} on {few}"
-        f" chips and {spoken(least[many], 's')} on {many}: it grows with the power"
-        f" {exponent:.2f} of the chips, and {claim.latency_exponent:g} is claimed"
+        f"a token of {case.graph(dtype).name} in {dtype} takes {spoken(least[few], 's')} on"
+        f" {few:,} chips and {spoken(least[many], 's')} on {many:,}: the time grows as the number"
+        f" of chips to the power {exponent:.2f}; the claim says {claim.latency_exponent:g}"
     )
     apart = abs(claim.latency_exponent - exponent)
     figure = f"power {exponent:.2f} of the chips"
@@ -645,7 +675,7 @@ def efficiency(case: Case) -> Iterator[Finding]:
     graph = case.graph(dtype)
     fewest = fewest_of(graph, case.topology, ONE_REQUEST.replace(batch_size=None))
     if fewest is None or fewest > claim.chips:
-        law = f"{graph.name} in {dtype} has no plan on {claim.chips} × {case.topology.name}"
+        law = f"no plan of {graph.name} in {dtype} fits on {claim.chips} chips of {case.topology.name}"
         yield found("no opinion", law)
         return
     base = _base_of(claim.chips, fewest)
@@ -654,8 +684,8 @@ def efficiency(case: Case) -> Iterator[Finding]:
     ).at(claim.chips)
     share = row.efficiency_fraction or 0.0
     law = (
-        f"throughput of {claim.chips} chips in {dtype} is {share:.0%} of that in proportion to"
-        f" {base}, by {row.parallelism}, at 8 users a chip"
+        f"at 8 users a chip, {claim.chips} chips in {dtype} ({row.parallelism}) reach {share:.0%}"
+        f" of {claim.chips / base:g} times the throughput of {counted(base, 'chip')}"
     )
     is_reached = share * CLOSE >= claim.efficiency_fraction
     off = ratio_of(share, claim.efficiency_fraction)

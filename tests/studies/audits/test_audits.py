@@ -191,7 +191,7 @@ def test_claims_are_counted_by_how_they_end(small):
     )
     assert "3 are refuted" in str(small.tally())
     market = audit([Claim(name="share", topic="market")])
-    assert str(market.tally()).endswith("on 1 there is no opinion, all of them about markets")
+    assert str(market.tally()).endswith("1 cannot be checked (all of them about markets)")
 
 
 def test_a_machine_that_is_only_announced_may_be_missing():

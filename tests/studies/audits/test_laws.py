@@ -288,7 +288,7 @@ def test_weights_fill_the_fewest_chips_in_the_narrowest_format_that_the_chip_mul
     (finding,) = small(laws.capacity, machine_of(40.0), chips=1)
     assert (finding.needed_chips, finding.factor, finding.text) == (2, 2.0, "needs 2 chips, 2×")
     assert "50 B in fp8" in finding.law
-    assert "weights alone fill 3 in bf16, 2 in fp8, 1 in fp4" in finding.law
+    assert "the weights alone need 3 chips in bf16, 2 chips in fp8, 1 chip in fp4" in finding.law
     assert not small(laws.capacity, machine_of(40.0), chips=2)
     (finding,) = small(laws.capacity, machine_of(40.0), chips=2, weight_dtype="bf16")
     assert (finding.needed_chips, finding.factor) == (3, 1.5)
@@ -303,7 +303,7 @@ def test_a_token_takes_its_bytes_over_the_bandwidth_of_all_chips(field):
     (finding,) = small(laws.roofline, machine, chips=2, batch_size=1, **{field: 0.8})
     assert (finding.verdict, finding.factor) == ("impossible", pytest.approx(2.0))
     assert finding.law.startswith(
-        "bandwidth bound: a pass of 1 takes at least 2.5 s on 2 × round in fp8"
+        "bandwidth bound: a decode pass of 1 sequence takes at least 2.5 s on 2 × round in fp8"
     )
     assert finding.source == f"{laws.BANDWIDTH} (A)"
     assert not small(laws.roofline, machine, chips=2, batch_size=1, **{field: 0.4 * 1.04})
@@ -328,7 +328,7 @@ def test_a_large_batch_takes_its_operations_over_the_peak_of_its_format():
     # 100 tokens: 10,000 FLOP over 2 × 200 FLOP/s take 25 s, so 4 tokens a second.
     (finding,) = small(laws.roofline, machine, chips=2, batch_size=100, tokens_per_s=8.0)
     assert finding.factor == pytest.approx(2.0)
-    assert finding.law.startswith("FLOP bound: a pass of 100 takes at least 25 s")
+    assert finding.law.startswith("FLOP bound: a decode pass of 100 sequences takes at least 25 s")
     assert finding.source == "chip.peaks[1].flop_per_s (A)"
     assert not small(laws.roofline, machine, chips=2, batch_size=100, tokens_per_s=4.1)
     assert small(laws.roofline, machine, chips=2, tokens_per_s=8.0)[0].factor == pytest.approx(
@@ -368,8 +368,8 @@ def test_the_watts_of_all_chips_that_are_named_are_held_against_those_that_are_n
         3,
         pytest.approx(1.5),
     )
-    assert "6 J is the 600 W of 2 alone" in finding.law
-    assert "draw 900 W, 9 J a token" in finding.law
+    assert "6 J a token counts the 600 W of 2 chips" in finding.law
+    assert "draw 900 W, which is 9 J a token" in finding.law
     assert not small(
         laws.scope, machine_of(20.0), energy_per_token_j=3.0, **said
     )  # one chip's are not those of two
@@ -451,7 +451,7 @@ def test_a_step_of_a_sample_is_bound_as_its_tokens_have_it(tokens, binds, share)
         claim = Claim(name="x", topology=round_machine(8), model="picture", bound_by=said)
         (finding,) = laws.bottleneck(Picture(claim))
         assert (finding.verdict, finding.factor) == (verdict, factor)
-        assert f"takes {share:.3g} times as long for its operations" in finding.law
+        assert f"the operations of a denoising step take {share:.3g} times as long" in finding.law
 
 
 @pytest.mark.parametrize(
