@@ -302,9 +302,7 @@ def kind_of(shape: Shape) -> str:
 
 def summary(runs: Sequence[Compared]) -> list[str]:
     """How far predictions lie from what was measured, for each kind of plan and for all."""
-    lines = [
-        "| plans | runs | stages | prompts | later tokens | both | both, p90 | within 15 % |"
-    ]
+    lines = ["| plans | runs | stages | prompts | later tokens | both | both, p90 | within 15 % |"]
     lines.append("|---|---|---|---|---|---|---|---|")
     kinds = dict.fromkeys(kind_of(one.kept.shape) for one in runs)
     for kind in kinds:

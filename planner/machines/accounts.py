@@ -29,7 +29,7 @@ BASIS_PATH = "price.usd_per_chip_hour"
 SCOPE_WORDS = {
     "chip": "chips alone",
     "system": "at the wall",
-    "facility": "at the site, with what it loses",
+    "facility": "at the site, with its losses and cooling",
     "unknown": "not published",
 }
 POWER_WORDS = {"drawn": "as drawn", "provisioned": "as provisioned", "unknown": "unlike bases"}

@@ -362,7 +362,7 @@ def _alike(
     notes = []
     if silent:
         notes.append(
-            f"no price is known for {listed(silent)}, which stand{'s' * (len(silent) == 1)} last;"
+            f"no price is known for {listed(silent)}, which come{'s' * (len(silent) == 1)} last;"
             " --price '2.10 USD/h' gives one"
         )
     if priced and not ranked:

@@ -282,7 +282,7 @@ def _terms(result: Result, left_out: int) -> str:
     said = [
         f"{score.batch_size:,} users, {work.prompt_tokens:,} + {work.output_tokens:,} tokens;"
         f" an output token takes {spoken(score.tpot_s, 's')}",
-        "chips bear the number of their stage",
+        "the number on a chip is its stage",
         "bytes: the least that the collectives and hops of an output token need, prompts left out",
     ]
     if left_out:

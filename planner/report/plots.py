@@ -85,7 +85,7 @@ def _operators(drawn: "go.Figure", result: Result) -> None:
     drawn.add_bar(
         y=names,
         x=[1e3 * least for _, _, least in times],
-        name="at the speed of light",
+        name="at the full peak and bandwidth",
         orientation="h",
         marker_color=CAUSE_COLOURS["compute"],
     )

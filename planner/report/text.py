@@ -280,7 +280,7 @@ def proof_line(result: Answer) -> str:
     bound = field_text(result.field, result.bound)
     if result.status == "optimal" and result.gap > ROUNDED:
         return (
-            f"optimal: {objective}, with the fewest chips of what is as good within 0.1 %; it is"
+            f"optimal: {objective}, with the fewest chips of the plans within 0.1 % of the best; it is"
             f" proved that no plan is {beyond} {bound} (a gap of {100 * result.gap:.2g} %)"
         )
     if result.status == "optimal":
@@ -294,7 +294,7 @@ def proof_line(result: Answer) -> str:
 ENDED = {
     "time": "; the search ran out of time",
     "interrupt": "; the search was stopped by Ctrl-C",
-    "beam": "; the search kept its most promising plans alone",
+    "beam": "; the search kept only its most promising plans",
 }
 """Why a search ended without a proof."""
 

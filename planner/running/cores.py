@@ -103,11 +103,11 @@ def remarks_on(ranks: int, cores: int, busy: float) -> list[str]:
     if ranks > cores:
         return [
             f"{ranks} ranks share {cores} cores: CPU seconds and bytes are still right, but"
-            " times by the wall are not"
+            " wall-clock times are not"
         ]
     if busy + ranks > cores + IDLE_CORES:
         return [
-            f"other work keeps {busy:.1f} of {cores} cores busy: times by the wall will be too"
+            f"other work keeps {busy:.1f} of {cores} cores busy: wall-clock times will be too"
             " long; wait, or use --clock cpu"
         ]
     return []

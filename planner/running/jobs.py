@@ -155,7 +155,7 @@ def job_of(plan: Plan, graph: ModelGraph, config: Config, **asked: Any) -> Job:
     degrees = sorted({part.ranks for part in parts})
     if len(degrees) > 1:
         raise InputError(
-            "Stage.tensor_parallel: each rank hands on to one rank of the next stage, so all stages"
+            "Stage.tensor_parallel: each rank sends to one rank of the next stage, so all stages"
             f" need the same degree, not {listed(degrees, 'and')}"
         )
     return Job(

@@ -24,7 +24,7 @@ def clock_for(clock: Clock | None, ranks: int, cores: int) -> Clock:
         return "wall" if ranks <= cores else "cpu"
     if clock == "wall" and ranks > cores:
         raise InputError(
-            f"--clock wall: {ranks} ranks share {cores} cores, so that times by the wall are"
+            f"--clock wall: {ranks} ranks share {cores} cores, so wall-clock times are"
             " wrong; use --clock cpu, or a plan with fewer ranks"
         )
     return clock

@@ -679,7 +679,7 @@ def test_a_price_that_is_given_ranks_machines_that_have_none(run):
     asked = ("size", "qwen3-0.6b", "hgx-h100:1", "hgx-h20:1", "--batch", "4")
     silent = run(*asked)
     assert (
-        "no price is known for hgx-h20:1, which stands last; --price '2.10 USD/h' gives one"
+        "no price is known for hgx-h20:1, which comes last; --price '2.10 USD/h' gives one"
         in silent.out
     )
     assert re.search(r"^  hgx-h20:1 .* unknown +unknown ", silent.out, re.MULTILINE)

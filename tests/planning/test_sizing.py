@@ -328,7 +328,7 @@ def test_the_cheapest_machine_stands_first_and_one_without_a_price_last():
     assert found.ranked
     assert found.cheapest.machine == "cheap"
     assert found.notes == (
-        "no price is known for silent, which stands last; --price '2.10 USD/h' gives one",
+        "no price is known for silent, which comes last; --price '2.10 USD/h' gives one",
     )
 
 

@@ -53,8 +53,7 @@ def test_machines_stand_below_one_another_with_what_they_need_and_cost(found):
     assert column(text, "what binds") == ["places for users", "places for users"]
     assert column(text, "headroom") == ["+28 %: 128 users", "+28 %: 128 users"]
     assert (
-        "no price is known for unpriced, which stands last; --price '2.10 USD/h' gives one\n"
-        in text
+        "no price is known for unpriced, which comes last; --price '2.10 USD/h' gives one\n" in text
     )
     assert "nodes and unpriced: chosen from" not in text
     assert text.splitlines()[-1].startswith("<small>: tiny in bf16 does not fit")

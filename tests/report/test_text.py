@@ -57,7 +57,7 @@ def test_an_optimum_is_said_to_be_proved(result):
 def test_an_optimum_of_fewer_chips_says_what_more_would_give(result):
     found = result.replace(objective=0.02, bound=0.01999, gap=0.0005)
     assert text.proof_line(found) == (
-        "optimal: tpot_s = 20 ms, with the fewest chips of what is as good within 0.1 %; it is"
+        "optimal: tpot_s = 20 ms, with the fewest chips of the plans within 0.1 % of the best; it is"
         " proved that no plan is below 20 ms (a gap of 0.05 %)"
     )
 

@@ -69,4 +69,7 @@ def _apart(drawn: AdvantageMap) -> Iterator[str]:
             yield f"one pool on {', '.join(alone)}, whose software is not known to have two"
     if drawn.unknown:
         names = ", ".join(drawn.unknown)
-        yield f"what {names} costs is not known: where it is fast enough, so is not who wins"
+        yield (
+            f"the metric of {names} is not known, so squares for which it is fast enough have no"
+            " winner"
+        )

@@ -246,10 +246,10 @@ class Crossover(Study):
         )
         low, high = self.around
         return (
-            f"from {size_text(low, 2)} to {size_text(high, 2)} parameters what {ours.topology} pays"
-            f" for {ours.cause} grows from {ours.before:.3g} to {ours.after:.3g}"
-            f" (as parameters to the power {self._power(ours):.1f})"
-            f" and overtakes what {theirs.topology} pays for {theirs.cause},"
+            f"from {size_text(low, 2)} to {size_text(high, 2)} parameters, the {self.metric} that"
+            f" {ours.topology} spends on {ours.cause} grows from {ours.before:.3g} to"
+            f" {ours.after:.3g} (as parameters to the power {self._power(ours):.1f})"
+            f" and overtakes what {theirs.topology} spends on {theirs.cause}, which grows"
             f" from {theirs.before:.3g} to {theirs.after:.3g}"
             f" (to the power {self._power(theirs):.1f})"
         )

@@ -38,7 +38,10 @@ OF_EXPERTS = ("mtp",)
 """Ways to draft that only models come with that were trained so: of the families, those with
 experts."""
 NO_DRAFT = "none"
-FORMAT_WORDS = {"nearest": "the nearest that each chip multiplies", "stored": "stored so on all"}
+FORMAT_WORDS = {
+    "nearest": "the nearest that each chip multiplies",
+    "stored": "the same on all machines",
+}
 
 
 class Terms(Record):
@@ -234,7 +237,7 @@ class Terms(Record):
             f"{self.prompt_tokens} + {self.output_tokens} tokens",
             f"weights in {self.dtype_words}, {FORMAT_WORDS[self.formats]}",
             drafts[self.drafts] if isinstance(self.drafts, str) else "all draft alike",
-            "a pool each for prompts and tokens, where software has that"
+            "separate pools for prefill and decode, where the software has them"
             if self.pools
             else "one pool for prompts and tokens",
             self.load_words,
@@ -248,7 +251,7 @@ class Terms(Record):
     def load_words(self) -> str:
         """How much machines have to do."""
         if self.requests_per_s is not None:
-            load = f"{self.requests_per_s:g} requests/s come"
+            load = f"a load of {self.requests_per_s:g} requests/s"
         elif self.utilisation is not None:
             load = f"in use {100 * self.utilisation:g} % of all hours"
         else:

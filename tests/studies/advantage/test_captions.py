@@ -50,9 +50,9 @@ def test_a_caption_names_software_format_drafts_pools_ends_and_the_day_of_its_da
     )
     text = " ".join(caption_of(told))
     for words in (
-        "each machine drafts as its software can", "30 requests/s come",
+        "each machine drafts as its software can", "a load of 30 requests/s",
         "Machines: a: stack 1.2, int8, drafts by eagle3 or ngram.",
-        "One pool on a, whose software is not known to have two.", "What b costs is not known",
+        "One pool on a, whose software is not known to have two.", "The metric of b is not known",
         "a ends at 1,050 B: the memory of all its 10,440 chips is full", "as of 2026-09-28",
     ):  # fmt: skip
         assert words in text, words

@@ -123,7 +123,7 @@ def test_a_table_says_under_what_terms_it_was_made(table):
         "hgx-h100": "fp8",
         "cerebras-cs3": "fp8",
     }
-    assert "weights in fp8, stored so on all; no drafts" in str(table)
+    assert "weights in fp8, the same on all machines; no drafts" in str(table)
     assert f"cerebras-cs3: {table.sides[1].software}, fp8 multiplied in" in table._repr_html_()
     assert str(table).endswith(f"prices and figures as of {table.data_date}")
     assert {one.drafts for one in table.rows} == {None}

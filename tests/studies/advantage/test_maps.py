@@ -330,7 +330,7 @@ def test_a_rate_that_comes_is_served_by_copies(grids):
                 assert full <= busy * (1 + 1e-9)
                 assert busy <= idle
     assert many.rows[0].chips > few.rows[0].chips
-    assert "1000 requests/s come" in caption_of(many)[0]
+    assert "a load of 1000 requests/s" in caption_of(many)[0]
 
 
 def test_a_map_of_dollars_says_what_they_pay_for(grids):

@@ -107,7 +107,7 @@ def test_sides_say_software_format_drafts_and_pools():
 def test_terms_survive_json_and_say_themselves():
     terms = Terms(drafts="best", pools=True, requests_per_s=30.0, most_users=1)
     assert Terms.from_json(terms.to_json()) == terms
-    assert "30 requests/s come, at most 1 user in flight" in terms.words()
+    assert "a load of 30 requests/s, at most 1 user in flight" in terms.words()
 
 
 def test_the_day_of_the_data_is_one_that_a_source_states():
