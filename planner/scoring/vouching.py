@@ -186,7 +186,7 @@ def reasons_for(setting: Setting, software: Software) -> Iterator[Reason]:
     if setting.offloaded:
         yield Reason(
             "offloaded",
-            "no measurement has layers off the first memory of its chips, and this plan has"
+            "no measurement has layers outside the first memory of the chips, but this plan has"
             f" {setting.offloaded}",
         )
     covered = _covered(software, setting.phase)
@@ -216,10 +216,11 @@ def _chip_reasons(setting: Setting, covered: Covered, name: str) -> Iterator[Rea
         yield Reason("maker", f"no measurement of {name} was made on a chip of {setting.maker}")
     elif setting.architecture not in covered.architectures:
         yield Reason(
-            "architecture", f"no measurement of {name} was made on an {setting.architecture} chip"
+            "architecture",
+            f"no measurement of {name} was made on a chip of the {setting.architecture} generation",
         )
     elif setting.chip not in covered.chips:
-        yield Reason("chip", f"no measurement of {name} was made on an {setting.chip}", False)
+        yield Reason("chip", f"no measurement of {name} was made on the chip {setting.chip}", False)
 
 
 def _model_reasons(setting: Setting, covered: Covered, name: str) -> Iterator[Reason]:
@@ -227,13 +228,13 @@ def _model_reasons(setting: Setting, covered: Covered, name: str) -> Iterator[Re
     title = titles.get(setting.kind, f"{setting.kind} models")
     sizes: Range | None = getattr(covered, setting.kind)
     if sizes is None:
-        yield Reason("kind", f"no measurement of {name} has {title}")
+        yield Reason("kind", f"no measurement of {name} was made with {title}")
     else:
         billions = f"{setting.parameters / 1e9:.3g} billion"
         measured = f"{_span(sizes, 1e9)} billion parameters"
         yield from _beyond(
             "size",
-            f"{title} in the measurements of {name} have {measured}, and this one has {billions}",
+            f"{title} in the measurements of {name} have {measured}, but this one has {billions}",
             setting.parameters,
             sizes,
             NEAR_SIZE,
@@ -248,14 +249,14 @@ def _model_reasons(setting: Setting, covered: Covered, name: str) -> Iterator[Re
 
 def _degree_reasons(setting: Setting, covered: Covered, name: str) -> Iterator[Reason]:
     degrees = (
-        ("split", setting.tensor_parallel, covered.most_tensor_parallel, "splits layers"),
-        ("experts", setting.expert_parallel, covered.most_expert_parallel, "shares out experts"),
+        ("split", setting.tensor_parallel, covered.most_tensor_parallel, "tensor parallelism"),
+        ("experts", setting.expert_parallel, covered.most_expert_parallel, "expert parallelism"),
     )
-    for key, degree, most, does in degrees:
-        beyond = f"over more than {most} chips" if most > 1 else "at all"
+    for key, degree, most, what in degrees:
+        beyond = f" over more than {most} chips" if most > 1 else ""
         yield from _beyond(
             key,
-            f"no measurement of {name} {does} {beyond}, and this plan does over {degree}",
+            f"no measurement of {name} has {what}{beyond}, but this plan has it over {degree} chips",
             degree,
             (1.0, most),
             NEAR_DEGREE,
@@ -264,10 +265,10 @@ def _degree_reasons(setting: Setting, covered: Covered, name: str) -> Iterator[R
         yield Reason(
             "stages",
             f"no measurement of {name} that serves requests as they come has more than"
-            f" {_stages(covered.most_stages)}, and this plan has {setting.stages}",
+            f" {_stages(covered.most_stages)}, but this plan has {setting.stages}",
         )
     if setting.across_nodes and not covered.across_nodes:
-        yield Reason("nodes", f"no measurement of {name} splits layers over more than one node")
+        yield Reason("nodes", f"no measurement of {name} has a stage that spans several nodes")
 
 
 def _stages(count: int) -> str:
@@ -281,7 +282,7 @@ def _load_reasons(setting: Setting, covered: Covered, name: str) -> Iterator[Rea
     )
     for key, count, measured, what in loads:
         counted = what.replace("sequences", "sequence") if measured[1] == 1 else what
-        words = f"measurements of {name} have {_span(measured)} {counted}, and this plan has {count:.0f}"
+        words = f"measurements of {name} have {_span(measured)} {counted}, but this plan has {count:.0f}"
         yield from _beyond(key, words, count, measured, NEAR_LOAD)
 
 

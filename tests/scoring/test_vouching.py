@@ -178,7 +178,7 @@ def test_a_pipeline_of_a_server_is_extrapolated_and_says_so():
     plan = pl.uniform_plan(LLAMA, MACHINE, tensor_parallel=4, pipeline_parallel=2)
     two = pl.score_plan(plan, LLAMA, MACHINE, STEADY)
     assert two.evidence == "extrapolated"
-    assert "has more than one stage, and this plan has 2" in two.unvouched[0]
+    assert "has more than one stage, but this plan has 2" in two.unvouched[0]
     low, high = two.interval("tpot_s", 0.8)
     assert math.log(high / low) >= 2 * UNMEASURED - 1e-9
 

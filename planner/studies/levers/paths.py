@@ -32,6 +32,8 @@ TIMES = re.compile(r"\s*[x×]\s*([\d.]+(?:e[-+]?\d+)?)\s*")
 PERCENT = re.compile(r"\s*([-+][\d.]+)\s*%\s*")
 Figures = Iterable[str] | Mapping[str, tuple[float, float] | float]
 """Paths or patterns; or each with its (low, high), or with a relative spread."""
+MOST_WRITTEN_OUT = 1e7
+"""Larger counts are rounded."""
 SHARES = ("_share", "_fraction", "_efficiency", "_occupancy")
 UNTOLD = ("figures", "software.residuals", "price.offers")
 """Sources, what is known of our own errors, and prices on other bases: no figures of the
@@ -165,8 +167,12 @@ def _factor(change: str) -> float | None:
 
 
 def figure_text(path: str, value: float) -> str:
-    """A figure as a person reads it: figure_text("fabrics[0].latency_s", 3e-7) is '300 ns'."""
-    return spoken(value, unit_of(path))
+    """A figure as a person reads it: figure_text("fabrics[0].latency_s", 3e-7) is '300 ns'; a count
+    is written out."""
+    unit = unit_of(path)
+    if not unit and float(value).is_integer() and abs(value) < MOST_WRITTEN_OUT:
+        return f"{value:,.0f}"
+    return spoken(value, unit)
 
 
 def unit_of(path: str) -> str:

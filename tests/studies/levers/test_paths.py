@@ -93,6 +93,7 @@ def test_wrong_changes_are_refused(path, change, words):
 
 def test_figures_are_told_with_their_unit():
     assert figure_text("fabrics[0].latency_s", 3e-7) == "300 ns"
+    assert figure_text("software.most_sequences", 4096) == "4,096"
     assert figure_text("chip.peaks[2].flop_per_s", 1.98e15) == "1.98 PFLOP/s"
     assert unit_of("workload.batch_size") == ""
 
