@@ -150,8 +150,8 @@ def as_priced(question: Question, where: str) -> Question:
     asked = next((name for name in question.fields if name in PERCENTILES), None)
     if asked is not None:
         raise InputError(
-            f"{asked} is known for plans on one machine only (partition() and fewest_chips()), not"
-            f" for {where}; ask for {PERCENTILES[asked].field}"
+            f"{asked} is asked for on one machine only (partition() and fewest_chips()), not for"
+            f" {where}; ask for {PERCENTILES[asked].field}, and read percentiles from the score"
         )
     return question
 

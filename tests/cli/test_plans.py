@@ -273,7 +273,11 @@ def test_unlike_deployments_are_shown_with_their_pools_and_their_proof(run):
         ),
         (("cluster", "llama-3.1-8b", "three-macs", "--unlike", "--why"), "--why is of one"),
         (("cluster", "llama-3.1-8b", "three-macs", "--sure", "0.8"), "--sure is asked of one"),
-        (("cluster", "llama-3.1-8b", "three-macs", "--rate", 3), "--rate"),
+        (("cluster", "llama-3.1-8b", "three-macs", "--unlike", "--rate", 3), "leave --rate out"),
+        (
+            ("cluster", "llama-3.1-8b", "three-macs", "--rate", 3, "--batch", 2),
+            "--batch and --rate",
+        ),
     ],
 )
 def test_a_cluster_question_that_is_wrong_gets_a_sentence(run, arguments, said):

@@ -485,16 +485,21 @@ def test_a_chip_that_is_left_out_is_not_used_and_one_that_is_used_is_named():
         pl.score_plan(whole.plan, graph, topology, work, exclude=(1,))
 
 
+def test_at_a_rate_a_machine_without_a_chip_is_as_good_as_one_that_never_had_it():
+    graph, work = tiny_graph(4), pl.Workload(requests_per_s=2.0)
+    less = pl.partition(graph, tiny_topology(4), work, minimize="tpot_s", exclude=(3,))
+    small = pl.partition(graph, tiny_topology(3), work, minimize="tpot_s")
+    assert less.status == small.status == "optimal"
+    assert less.objective == pytest.approx(small.objective, rel=1e-9)
+    assert less.score.load == small.score.load
+
+
 def test_what_exclude_cannot_do_is_said_in_one_sentence():
     graph, topology, work = tiny_graph(2), tiny_topology(4), pl.Workload(batch_size=2)
     with pytest.raises(pl.InputError, match="has chips 0 to 3; 4 is not one of them"):
         pl.partition(graph, topology, work, minimize="tpot_s", exclude=(4,))
     with pytest.raises(pl.InputError, match="cannot exclude chips; leave solver out"):
         pl.partition(graph, topology, work, minimize="tpot_s", exclude=(1,), engine="cp-sat")
-    with pytest.raises(pl.InputError, match=r"^Workload\.requests_per_s: .*give a batch_size"):
-        pl.partition(
-            graph, topology, pl.Workload(requests_per_s=1.0), minimize="tpot_s", exclude=(1,)
-        )
     with pytest.raises(pl.InfeasibleError) as caught:
         pl.partition(graph, topology, work, minimize="tpot_s", exclude=range(4))
     assert (caught.value.capacity, caught.value.demand > 0) == (0.0, True)
