@@ -101,6 +101,8 @@ class Question:
     sure: float | None = None
     """With what probability each limit is to be kept by what would be measured; None: by the
     price."""
+    micro_batches: int | None = None
+    """That every plan has; None: as many as suit it."""
 
     @property
     def scatters(self) -> bool:

@@ -40,6 +40,7 @@ from planner.cli.options import (
     LinkLatency,
     Machines,
     MemoryLimit,
+    MicroBatches,
     ModelName,
     PlanOut,
     ProvedAgain,
@@ -85,6 +86,7 @@ def plan(
     engine: EngineName = "auto",
     seed: Seed = 0,
     sequence_parallel: SharedTokens = False,
+    micro_batches: MicroBatches = None,
     space: SpaceName = "engine",
     why: Why = False,
     out: PlanOut = None,
@@ -104,6 +106,7 @@ def plan(
         seed=seed,
         exclude=chips_of("--exclude", exclude),
         sequence_parallel=sequence_parallel,
+        micro_batches=micro_batches,
         space=space_of(space),
     )
     export = handing.made(result)

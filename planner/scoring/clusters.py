@@ -8,6 +8,7 @@ price.
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from planner.catalogue import AnyCluster, AnyModel, cluster_of, model_of
 from planner.cost import energy
@@ -138,7 +139,7 @@ class ClusterDeployment(Deployment):
     def cut_into(self, micro_batches: int) -> "ClusterDeployment":
         """The same with other micro-batches."""
         plan = self.plan.replace(micro_batches=micro_batches)
-        return ClusterDeployment(plan, self.cluster, self.pools)
+        return ClusterDeployment(cast(PooledPlan, plan), self.cluster, self.pools)
 
     @property
     def lists(self) -> list[PriceList]:
