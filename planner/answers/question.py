@@ -153,7 +153,7 @@ def as_priced(question: Question, where: str) -> Question:
     if asked is not None:
         raise InputError(
             f"{asked} is asked for on one machine only (partition() and fewest_chips()), not for"
-            f" {where}; ask for {PERCENTILES[asked].field}, and read percentiles from the score"
+            f" {where}; ask for {PERCENTILES[asked].field}"
         )
     return question
 

@@ -354,12 +354,11 @@ def load_cluster(name: str | Path) -> Cluster:
     path = _as_path(name, (".toml", ".json"))
     if path is not None and path.suffix == ".json":
         return Cluster.from_json(read_text(path, "a cluster"))
-    machines, others = topology_table(), topology_aliases()
-    if path is None and _known(str(name), _folder("clusters"), {}) is None:
-        if _known(str(name), machines, others) is not None:
-            raise InputError(
-                f"{shortened(name)} is a machine, not a cluster; use load_topology() or `planner plan`"
-            )
+    is_cluster = path is not None or _known(str(name), _folder("clusters"), {}) is not None
+    if not is_cluster and _known(str(name), topology_table(), topology_aliases()) is not None:
+        raise InputError(
+            f"{shortened(name)} is a machine, not a cluster; use load_topology() or `planner plan`"
+        )
     fields = _read_or_found(path, "cluster", str(name), _folder("clusters"), {})
     return described_cluster(fields)
 

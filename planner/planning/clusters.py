@@ -27,8 +27,8 @@ from planner.units import PositiveBytes
 from planner.workload import Workload
 
 REFUSAL_S = 30.0
-"""For finding out how much the best of all plans serves, where no other limit is given: to prove
-it may take much longer than to prove that none serves what is asked for."""
+"""For finding out how much the best of all plans serves, where there is no limit to the time: to
+prove it may take much longer than to prove that none serves what is asked for."""
 
 
 @guarded

@@ -186,7 +186,8 @@ def beyond_rate(spaces: Sequence[AnySpace], deadline: float = math.inf) -> Infea
     most = _most_served(spaces, rate, deadline)
     said = f"Workload.requests_per_s = {rate:.4g} is more than any plan on {space.place} can serve"
     if most.best.plan is not None:
-        served = f"the best plan, {_plan_words(most.best)}, serves {most.served:.4g}"
+        best = "the best plan" if most.is_proved else "the best plan that was found in time"
+        served = f"{best}, {_plan_words(most.best)}, serves {most.served:.4g}"
         said += f": {served} requests a second, and no plan serves {most.bound:.4g}"
     return InfeasibleError(
         said,
@@ -248,6 +249,11 @@ class _Most(NamedTuple):
     bound: float
     """So many no plan serves."""
 
+    @property
+    def is_proved(self) -> bool:
+        """Whether the two are as near as they are looked for."""
+        return self.bound <= self.served * NEXT_RATE * (1 + CLOSE)
+
 
 def _most_served(spaces: Sequence[AnySpace], rate: float, deadline: float) -> _Most:
     """Between a rate that some plan serves and one that none does, by halves, until they are as
@@ -265,7 +271,7 @@ def _most_served(spaces: Sequence[AnySpace], rate: float, deadline: float) -> _M
     if first is not None:
         most = _Most(fast, first, rate)
         guess = max(guess * (1 - CLOSE), first * NEXT_RATE)
-    while most.bound > most.served * NEXT_RATE * (1 + CLOSE) and time.monotonic() < deadline:
+    while not most.is_proved and time.monotonic() < deadline:
         tried = guess
         if not most.served < guess < most.bound:
             tried = math.sqrt(most.served * most.bound) or most.bound / 2

@@ -92,12 +92,11 @@ def partition(
     then the best other fields, then the engine's own cut, then the fewest settings.
 
     `exclude` names chips that have failed or are taken. `sequence_parallel` lets stages share out
-    tokens too, for long prompts; a diffusion model has it always. `micro_batches` is how many every
-    plan of space "any" has, no more than sequences; engines choose their own. `offload=False` keeps layers out
-    of a second memory where memory is short. `solver` "cp-sat" (once `engine`) states it all for
-    OR-Tools CP-SAT, and proves it to a millionth. `explain=False` says less, sooner, of why there
-    is no plan. `memory_limit_bytes` is what the solve may take (default: half of this computer's
-    memory). Ctrl-C, or the end of `time_limit_s`, leaves the best plan and a proved bound.
+    tokens too; a diffusion model has it always. `micro_batches` fixes their number, in space "any".
+    `offload=False` keeps layers out of a second memory where memory is short. `solver` "cp-sat"
+    (once `engine`) states it all for OR-Tools CP-SAT, and proves it to a millionth. `explain=False`
+    says less, sooner, of why there is no plan. `memory_limit_bytes` (default: half of this
+    computer's) is for the solve. Ctrl-C or `time_limit_s` leave the best plan and a proved bound.
 
     InfeasibleError: proved that there is none. NoPlanFoundError: none was found in time.
     TooLargeError: it would take more memory."""
@@ -114,8 +113,7 @@ def partition(
         _refuse_with_exclude(engine, question, workload)
         left = ClusterCandidates(graph, alone(topology, excluded), workload, question)
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
-    by_rows = _is_by_rows(engine, question, topology, workload)
-    keeps = by_rows or not offload or bool(excluded) or micro_batches is not None
+    keeps = _is_by_rows(engine, question, topology, workload) or not offload or bool(excluded)
     told = {"progress": progress, "explain": explain, "engine": engine, "seed": seed}
     every = (graph, topology, workload, question)
     return _on_or_off_chips(every, excluded, time_limit_s, keeps_on_chips=keeps, **told)
@@ -143,7 +141,8 @@ def _on_or_off_chips(
     try:
         return _found(asked, excluded, time_limit_s, **told)
     except InfeasibleError as refusal:
-        if keeps_on_chips or asked[3].scatters or asked[2].is_open_stream:
+        kept = keeps_on_chips or asked[3].scatters or asked[3].micro_batches is not None
+        if kept or asked[2].is_open_stream:
             raise
         return _offloaded(*asked, refusal)
 

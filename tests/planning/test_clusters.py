@@ -528,6 +528,7 @@ def test_at_a_rate_a_cluster_of_one_pool_gives_what_its_topology_gives(space):
     assert compared
 
 
+@pytest.mark.slow
 def test_at_a_higher_rate_nothing_that_users_wait_for_is_sooner():
     case = share_of_most(two_chips(0.8), 0.05, "engine")
     assert case is not None
@@ -540,6 +541,7 @@ def test_at_a_higher_rate_nothing_that_users_wait_for_is_sooner():
         assert reached[0] < reached[-1]
 
 
+@pytest.mark.slow
 def test_a_rate_that_pools_cannot_serve_is_told_with_the_most_that_they_can():
     case = two_chips(0.8)
     with pytest.raises(pl.InfeasibleError, match="is more than any plan on two can serve") as no:
@@ -550,6 +552,7 @@ def test_a_rate_that_pools_cannot_serve_is_told_with_the_most_that_they_can():
     assert solved(*at_a_rate(case, most * 1.002), "tpot_s") is None
 
 
+@pytest.mark.slow
 def test_a_result_at_a_rate_is_confirmed_without_the_solver():
     case = share_of_most(two_chips(0.8), 0.5, "engine")
     assert case is not None
