@@ -4,7 +4,7 @@
 import itertools
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from planner.answers.question import FIELDS
@@ -18,6 +18,7 @@ from planner.scoring.score import Score
 from planner.workload import Workload
 from tests.engine_oracle import allows, engine_cuts, in_flight
 from tests.instances import (
+    CONSTANT,
     ENGINES,
     fabric,
     tiny_chip,
@@ -84,6 +85,19 @@ def _pool(dice: random.Random, number: int, memory_bytes: float) -> Pool:
     topology = tiny_topology(chips, wires, chip=chip.replace(memory=(quick,)))
     exclude = dice.choice(((), (), (), (0,), (chips - 1,)))
     return Pool(name=f"pool-{number}", topology=topology, exclude=exclude)
+
+
+def at_a_rate(case: OnPools, rate: float) -> OnPools:
+    """The same with requests that come at a rate, on chips that draw the same whatever they do: what
+    follows the work is refused then."""
+    pools = [
+        pool.replace(topology=pool.topology.replace(power=CONSTANT)) for pool in case.cluster.pools
+    ]
+    open_batch = {"batch_size": None, "arrivals": "steady", "requests_per_s": rate}
+    return case._replace(
+        cluster=case.cluster.replace(pools=tuple(pools)),
+        workload=case.workload.replace(**open_batch),
+    )
 
 
 def best_on_pools(
@@ -187,18 +201,28 @@ def _batches(case: OnPools, stages: tuple[PooledStage, ...], first: Pool) -> Ite
         yield PooledPlan(stages=stages, micro_batches=parts)
         return
     most = software.most_sequences * stages[0].attention_parallel
+    if case.workload.requests_per_s is not None:
+        # The batch is an outcome, and `broken` says whether it is one of so many micro-batches.
+        every = range(1, most + 1)
+        parts_of_each = {in_flight(software.engine, len(stages), one) for one in every}
+        for parts in sorted(parts_of_each):
+            yield PooledPlan(stages=stages, micro_batches=parts)
+        return
     for sequences in range(1, most + 1):
         parts = in_flight(software.engine, len(stages), sequences)
         yield PooledPlan(stages=stages, micro_batches=parts, batch_size=sequences * replicas)
 
 
 def random_limit(
-    dice: random.Random, field: str, scored: list[tuple[PooledPlan, Score]]
+    dice: random.Random,
+    field: str,
+    scored: list[tuple[PooledPlan, Score]],
+    among: Sequence[str] = tuple(PLANNED),
 ) -> dict[str, float]:
-    """On another field, sometimes: what a part of the plans keep."""
+    """On another of some fields, sometimes: what a part of the plans keep."""
     if dice.random() < 0.6 or not scored:
         return {}
-    name = dice.choice([one for one in PLANNED if one != field])
+    name = dice.choice([one for one in among if one != field])
     values = sorted(float(getattr(score, name)) for _, score in scored)
     if name in HIGHER_IS_BETTER:
         values.reverse()

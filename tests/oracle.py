@@ -344,7 +344,10 @@ def pooled(names, cuts, cluster, chosen, degrees, groups, workload) -> Iterator[
             cuts, cuts[1:], chosen, degrees, groups, strict=False
         )
     )
-    for micro_batches in range(1, math.ceil(workload.batch_size / len(groups[0])) + 1):
+    most = len(names)  # at a rate, where the batch is an outcome
+    if workload.batch_size is not None:
+        most = math.ceil(workload.batch_size / len(groups[0]))
+    for micro_batches in range(1, most + 1):
         yield PooledPlan(stages=stages, micro_batches=micro_batches)
 
 

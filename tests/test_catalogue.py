@@ -736,3 +736,14 @@ def test_a_cluster_is_told_from_a_machine(tmp_path):
     with pytest.raises(pl.InputError, match="planner cluster"):
         pl.load_topology(path)
     assert pl.load_cluster(path).pools[0].name == "l4"
+
+
+def test_a_cluster_where_a_machine_is_named_is_told_as_one_and_the_other_way_round():
+    with pytest.raises(
+        pl.InputError, match=r"^A100 L4 T4 is a cluster of pools, not a machine; use"
+    ):
+        pl.load_topology("A100 L4 T4")
+    with pytest.raises(
+        pl.InputError, match=r"^hgx-h100 is a machine, not a cluster; use load_topol"
+    ):
+        pl.load_cluster("hgx-h100")

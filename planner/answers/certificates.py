@@ -47,6 +47,8 @@ class Certificate(Record):
     """What watts and joules count."""
     sequence_parallel: bool = False
     """Whether stages were allowed to share out the tokens of a sequence."""
+    micro_batches: int | None = None
+    """That every plan was to have; None: as many as suited it."""
     space: Space = "any"
     """Of which plans the bound speaks."""
     plan: Plan

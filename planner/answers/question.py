@@ -101,6 +101,8 @@ class Question:
     sure: float | None = None
     """With what probability each limit is to be kept by what would be measured; None: by the
     price."""
+    micro_batches: int | None = None
+    """That every plan has; None: as many as suit it."""
 
     @property
     def scatters(self) -> bool:
@@ -150,8 +152,8 @@ def as_priced(question: Question, where: str) -> Question:
     asked = next((name for name in question.fields if name in PERCENTILES), None)
     if asked is not None:
         raise InputError(
-            f"{asked} is known for plans on one machine only (partition() and fewest_chips()), not"
-            f" for {where}; ask for {PERCENTILES[asked].field}"
+            f"{asked} is asked for on one machine only (partition() and fewest_chips()), not for"
+            f" {where}; ask for {PERCENTILES[asked].field}"
         )
     return question
 

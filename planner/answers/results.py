@@ -35,6 +35,8 @@ class Result(Answer):
     """Chips that no plan was allowed to use."""
     sequence_parallel: bool = False
     """Whether stages were allowed to share out the tokens of a sequence."""
+    micro_batches: int | None = None
+    """That every plan was to have; None: as many as suited it."""
     engine_objective: float | None = None
     """Where any plan was allowed: what the best of those reaches that the software's engine can be
     started with, proved. None where no rules of the engine are known, or none of them keeps the
@@ -50,7 +52,13 @@ class Result(Answer):
         """What was asked."""
         scope = None if self.score.power_scope == "unknown" else self.score.power_scope
         return Question(
-            self.field, self.limits, scope, self.sequence_parallel, self.space, self.sure
+            self.field,
+            self.limits,
+            scope,
+            self.sequence_parallel,
+            self.space,
+            self.sure,
+            self.micro_batches,
         )
 
     def certificate(self) -> Certificate:

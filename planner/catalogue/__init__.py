@@ -327,13 +327,20 @@ def _loaded_topology(name: str | Path, chips: int | None, software: str | None) 
             topology = topology.replace(software=load_software(software))
         return topology if chips is None else topology.replace(chips=chips)
 
+    if path is None and _known(str(name), _folder("clusters"), {}) is not None:
+        raise _no_machine(name)
     fields = _read_or_found(path, "topology", str(name), topology_table(), topology_aliases())
     if "pool" in fields:
-        raise InputError(
-            f"{shortened(name)} is a cluster of pools, not a machine; use load_cluster() or `planner"
-            " cluster`"
-        )
+        raise _no_machine(name)
     return described_topology(fields, chips=chips, software=software)
+
+
+def _no_machine(name: str | Path) -> InputError:
+    """What names a cluster where a machine is wanted."""
+    return InputError(
+        f"{shortened(name)} is a cluster of pools, not a machine; use load_cluster() or `planner"
+        " cluster`"
+    )
 
 
 @guarded
@@ -347,6 +354,11 @@ def load_cluster(name: str | Path) -> Cluster:
     path = _as_path(name, (".toml", ".json"))
     if path is not None and path.suffix == ".json":
         return Cluster.from_json(read_text(path, "a cluster"))
+    is_cluster = path is not None or _known(str(name), _folder("clusters"), {}) is not None
+    if not is_cluster and _known(str(name), topology_table(), topology_aliases()) is not None:
+        raise InputError(
+            f"{shortened(name)} is a machine, not a cluster; use load_topology() or `planner plan`"
+        )
     fields = _read_or_found(path, "cluster", str(name), _folder("clusters"), {})
     return described_cluster(fields)
 
@@ -578,6 +590,14 @@ def _read_or_found(
 
 
 def _found(kind: str, name: str, table: dict[str, Fields], aliases: dict[str, str]) -> Fields:
+    fields = _known(name, table, aliases)
+    if fields is None:
+        raise UnknownNameError(kind, name, table)
+    return fields
+
+
+def _known(name: str, table: dict[str, Fields], aliases: dict[str, str]) -> Fields | None:
+    """The entry of that name, whatever its case or punctuation."""
     wanted = plain_name(name)
     for candidate, fields in table.items():
         if plain_name(candidate) == wanted:
@@ -585,7 +605,7 @@ def _found(kind: str, name: str, table: dict[str, Fields], aliases: dict[str, st
     for alias, target in aliases.items():
         if plain_name(alias) == wanted:
             return table[target]
-    raise UnknownNameError(kind, name, table)
+    return None
 
 
 def _as_path(name: str | Path, suffixes: tuple[str, ...]) -> Path | None:

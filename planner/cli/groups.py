@@ -95,20 +95,6 @@ class Requests:
 
 
 @dataclass(frozen=True, slots=True)
-class Batches:
-    """The same where only a number of requests at once can be planned for, and no rate."""
-
-    batch: Batch = None
-    prompt: Prompt = "1024"
-    output: Output = "256"
-    cached_share: Cached = "0"
-
-    def requests(self) -> Requests:
-        """As all other commands take them."""
-        return Requests(self.batch, None, self.prompt, self.output, self.cached_share)
-
-
-@dataclass(frozen=True, slots=True)
 class Hardware:
     """How the machine is taken that is asked about."""
 

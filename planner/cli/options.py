@@ -327,6 +327,7 @@ MicroBatches = Annotated[
     int | None,
     typer.Option(
         "--micro-batches",
-        help="Micro-batches in flight; default: as many as the software keeps.",
+        help="Micro-batches in flight; default: as many as the software keeps. A plan is only looked"
+        " for with another number where --space is any.",
     ),
 ]

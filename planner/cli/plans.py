@@ -11,7 +11,7 @@ import typer
 import planner as pl
 from planner.cli.exports import Handing, with_export
 from planner.cli.files import OutFile, check_outputs, check_writable, write_all, write_whole
-from planner.cli.groups import Batches, Counts, Drafts, Formats, Goal, Requests
+from planner.cli.groups import Counts, Drafts, Formats, Goal, Requests
 from planner.cli.nouns import (
     Asked,
     Asking,
@@ -40,6 +40,7 @@ from planner.cli.options import (
     LinkLatency,
     Machines,
     MemoryLimit,
+    MicroBatches,
     ModelName,
     PlanOut,
     ProvedAgain,
@@ -85,6 +86,7 @@ def plan(
     engine: EngineName = "auto",
     seed: Seed = 0,
     sequence_parallel: SharedTokens = False,
+    micro_batches: MicroBatches = None,
     space: SpaceName = "engine",
     why: Why = False,
     out: PlanOut = None,
@@ -104,6 +106,7 @@ def plan(
         seed=seed,
         exclude=chips_of("--exclude", exclude),
         sequence_parallel=sequence_parallel,
+        micro_batches=micro_batches,
         space=space_of(space),
     )
     export = handing.made(result)
@@ -289,7 +292,7 @@ def plan_cluster(
     context: typer.Context,
     unlike: Unlike = False,
     formats: Formats,
-    batches: Batches,
+    requests: Requests,
     arrivals: Arrivals = "steady",
     software: Stack = None,
     usable_memory: Usable = None,
@@ -302,11 +305,7 @@ def plan_cluster(
     certificate: CertificateOut = None,
     format: Shape = "table",
 ) -> None:
-    """Find the best plan on pools of unlike chips, and prove it.
-
-    There is no --rate: how many requests are in flight at a rate is only worked out for one
-    machine, so give --batch.
-    """
+    """Find the best plan on pools of unlike chips, and prove it."""
     check_outputs({"--out": out, "--certificate": certificate})
     if goal.sure is not None:
         raise InputError("--sure is asked of one machine, not of a cluster; leave it out")
@@ -314,6 +313,11 @@ def plan_cluster(
         raise InputError(
             "--unlike plans for the most tokens a second; leave --minimize and --maximize out, and"
             " give --limit"
+        )
+    if unlike and requests.rate is not None:
+        raise InputError(
+            "--unlike plans for the most requests a second that deployments serve together; leave"
+            " --rate out, and compare it with the answer"
         )
     of_one = {"--out": out, "--certificate": certificate, "--why": why or None}
     given = next((name for name, value in of_one.items() if value is not None), None)
@@ -323,7 +327,6 @@ def plan_cluster(
             " --format json"
         )
     aim = replace(goal, maximize="tokens_per_s") if unlike else goal
-    requests = batches.requests()
     graph = graph_of(model, formats)
     pools = _owned(pl.load_cluster(cluster), counts, software, usable_memory)
     workload = workload_of(requests, arrivals, goal=aim)

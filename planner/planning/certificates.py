@@ -178,12 +178,15 @@ def _asked(certificate: AnyCertificate) -> str:
     sure = [] if at.sure is None else [f"kept with a probability of {at.sure:g}"]
     load = at.workload.model_dump(mode="json", exclude={"speculation"}, exclude_defaults=True)
     served = ", ".join(f"{name} {value}" for name, value in load.items())
+    chosen = at.micro_batches if isinstance(at, Certificate) else None
+    cut = [] if chosen is None else [f"{chosen} micro-batches"]
     parts = [
         f"{at.direction} {at.field} of {shortened(at.graph.name)}",
         f"on {_machine(at)}",
         f"for {served or 'one request'}",
         *limits,
         *sure,
+        *cut,
         f"space {at.space}",
     ]
     return "; ".join(parts)
@@ -283,7 +286,11 @@ def _question(certificate: AnyCertificate) -> Question:
     )
     if isinstance(certificate, ClusterCertificate):
         return asked
-    return replace(asked, sequence_parallel=certificate.sequence_parallel)
+    return replace(
+        asked,
+        sequence_parallel=certificate.sequence_parallel,
+        micro_batches=certificate.micro_batches,
+    )
 
 
 def _check_answer(certificate: AnyCertificate) -> Score:
@@ -293,6 +300,8 @@ def _check_answer(certificate: AnyCertificate) -> Score:
     if broken:
         raise InputError(f"Certificate.plan breaks a rule: {broken[0].message}")
     score = _score(at)
+    if isinstance(at, Certificate):
+        _check_micro_batches(at, score)
     reached = getattr(score, at.field)
     if reached is None or not math.isclose(reached, at.objective, rel_tol=CLOSE):
         raise InputError(
@@ -310,6 +319,22 @@ def _check_answer(certificate: AnyCertificate) -> Score:
             f" and bound {at.bound:.9g} differ"
         )
     return score
+
+
+def _check_micro_batches(at: Certificate, score: Score) -> None:
+    """That the plan has those that every plan was to have; of a given batch no more than
+    sequences."""
+    if at.micro_batches is None:
+        return
+    sequences = math.ceil(score.batch_size / at.plan.replicas)
+    wanted = at.micro_batches
+    if at.workload.batch_size is not None:
+        wanted = min(wanted, sequences)
+    if min(at.plan.micro_batches, sequences) != wanted:
+        raise InputError(
+            f"Certificate.plan has {at.plan.micro_batches} micro-batches of {sequences} sequences,"
+            f" and Certificate.micro_batches is {at.micro_batches}"
+        )
 
 
 def _broken(at: AnyCertificate) -> tuple[Violation, ...]:

@@ -1,6 +1,7 @@
 """`partition_cluster`: the best plan on pools of unlike chips, and what is proved about it."""
 
 import math
+import time
 from collections.abc import Callable
 
 from planner import allowance
@@ -24,6 +25,10 @@ from planner.scoring.score import Score
 from planner.space.cluster_candidates import ClusterCandidates
 from planner.units import PositiveBytes
 from planner.workload import Workload
+
+REFUSAL_S = 30.0
+"""For finding out how much the best of all plans serves, where there is no limit to the time: to
+prove it may take much longer than to prove that none serves what is asked for."""
 
 
 @guarded
@@ -79,11 +84,18 @@ def best_of(
     if found is not None:
         return found
     if search.bound == math.inf:
-        raise refusal_of(candidates)
+        raise refusal_of(candidates, deadline=_until(candidates.workload, search.left_s))
     raise NoPlanFoundError(
         f"no plan of {candidates.graph.name} on {candidates.cluster.name} was found in"
         f" {search.elapsed_s:.1f} s; nothing is proved: allow more time"
     )
+
+
+def _until(workload: Workload, left_s: float | None) -> float:
+    """When to have found out why there is no plan."""
+    if left_s is not None:
+        return time.monotonic() + max(0.0, left_s)
+    return math.inf if workload.requests_per_s is None else time.monotonic() + REFUSAL_S
 
 
 def found_by(search: ClusterSearch) -> ClusterResult | None:

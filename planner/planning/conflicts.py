@@ -8,11 +8,10 @@ are optima of the same search, or, where time is short, what was found and what 
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from planner.errors import InfeasibleError, listed
-from planner.plan import Plan
+from planner.machines.cluster import PooledPlan
 from planner.planning.reaching import (
     CLOSE,
     AnySpace,
@@ -26,11 +25,16 @@ from planner.planning.reaching import (
 from planner.planning.remedies import what_reaches, what_serves
 from planner.report.plans import plan_line
 from planner.report.words import WORDS, field_text
-from planner.space.candidates import Candidates
+from planner.space.cluster_candidates import ClusterCandidates
 from planner.units import spoken
 
 NEXT_RATE = 1 + 1e-3
 """How near a rate that is served and one that is not are looked for, relative."""
+FIRST_SHARE = 0.5
+"""Of the time, that is kept for rates that are looked at after the first."""
+NEARLY = (1 - 1e-9, 0.99, 0.95, 0.9, 0.8)
+"""Shares of what a plan serves with as many in flight as fit, at which it is looked whether it does:
+its micro-batches may not be all alike then."""
 LEAST_SERVED = 1e-9
 """Share of the rate that was asked for below which none is looked for."""
 
@@ -174,15 +178,16 @@ def beyond_rate(spaces: Sequence[AnySpace], deadline: float = math.inf) -> Infea
     """That more requests come than any plan serves, and how many the best one does; None where one
     serves them."""
     space = spaces[0]
-    if not isinstance(space, Candidates) or space.asked.requests_per_s is None:
-        return None
     rate = space.asked.requests_per_s
+    if rate is None:
+        return None
     if space.question.limits and not _served(spaces, rate, deadline).is_impossible:
         return None
     most = _most_served(spaces, rate, deadline)
     said = f"Workload.requests_per_s = {rate:.4g} is more than any plan on {space.place} can serve"
     if most.best.plan is not None:
-        served = f"the best plan, {_plan_words(most.best)}, serves {most.served:.4g}"
+        best = "the best plan" if most.is_proved else "the best plan that was found in time"
+        served = f"{best}, {_plan_words(most.best)}, serves {most.served:.4g}"
         said += f": {served} requests a second, and no plan serves {most.bound:.4g}"
     return InfeasibleError(
         said,
@@ -196,21 +201,19 @@ def beyond_rate(spaces: Sequence[AnySpace], deadline: float = math.inf) -> Infea
 def _served(spaces: Sequence[AnySpace], rate: float | None, deadline: float) -> Reached:
     """A plan that serves so many requests, whatever else it does; None: the plan of the highest
     throughput, with as many in flight as it likes."""
-    at_rate = [
-        Candidates(
-            space.graph,
-            space.topology,
-            space.asked.replace(**_at_rate(rate)),
-            replace(space.question, limits=()),
-            exclude=space.exclude,
-        )
-        for space in spaces
-        if isinstance(space, Candidates)
-    ]
-    if rate is None:
-        return reached(at_rate, "tokens_per_s", deadline=deadline)
     any_field = "ttft_s" if spaces[0].workload.phase == "prefill" else "tpot_s"
-    return reached(at_rate, any_field, deadline=deadline, enough=math.inf)
+    field = "tokens_per_s" if rate is None else any_field
+    at_rate = [_asked_at(space, rate, field) for space in spaces]
+    enough = None if rate is None else math.inf
+    return reached(at_rate, field, deadline=deadline, enough=enough)
+
+
+def _asked_at(space: AnySpace, rate: float | None, field: str) -> AnySpace:
+    """The same plans at another rate, asked for one field without limits."""
+    workload = space.asked.replace(**_at_rate(rate))
+    if isinstance(space, ClusterCandidates):
+        return space.on(workload, field)
+    return space.on(space.topology, workload, field)
 
 
 def _at_rate(rate: float | None) -> dict[str, Any]:
@@ -220,9 +223,21 @@ def _at_rate(rate: float | None) -> dict[str, Any]:
 
 def _rate_of(found: Reached) -> float:
     """Requests a second that a plan serves."""
-    if isinstance(found.space, Candidates) and isinstance(found.plan, Plan):
-        return found.space.most_requests_per_s(found.plan)
-    return 0.0
+    if found.plan is None:
+        return 0.0
+    if isinstance(found.space, ClusterCandidates):
+        return found.space.most_requests_per_s(cast(PooledPlan, found.plan))
+    return found.space.most_requests_per_s(found.plan)
+
+
+def _keeps_up(found: Reached, rate: float) -> bool:
+    """Whether a plan serves so many, as its engine keeps them in flight."""
+    assert found.plan is not None
+    space = _asked_at(found.space, rate, "chips")
+    plan = found.plan.replace(batch_size=None)
+    if isinstance(space, ClusterCandidates):
+        return space.allowed_value(cast(PooledPlan, plan)) < math.inf
+    return space.keeps_limits(plan, rate, ())
 
 
 class _Most(NamedTuple):
@@ -234,6 +249,11 @@ class _Most(NamedTuple):
     bound: float
     """So many no plan serves."""
 
+    @property
+    def is_proved(self) -> bool:
+        """Whether the two are as near as they are looked for."""
+        return self.bound <= self.served * NEXT_RATE * (1 + CLOSE)
+
 
 def _most_served(spaces: Sequence[AnySpace], rate: float, deadline: float) -> _Most:
     """Between a rate that some plan serves and one that none does, by halves, until they are as
@@ -242,10 +262,16 @@ def _most_served(spaces: Sequence[AnySpace], rate: float, deadline: float) -> _M
     What a plan serves with as many in flight as fit is tried first, since it is often the most; but
     an engine that keeps other micro-batches in flight by then does not serve it.
     """
-    fast = _served(spaces, None, deadline)
+    left_s = deadline - time.monotonic()
+    fast = _served(spaces, None, deadline - FIRST_SHARE * left_s if left_s < math.inf else deadline)
     most = _Most(fast._replace(plan=None), 0.0, rate)
     guess = _rate_of(fast)
-    while most.bound > most.served * NEXT_RATE * (1 + CLOSE) and time.monotonic() < deadline:
+    kept = [share * guess for share in NEARLY if guess and share * guess < rate]
+    first = next((one for one in kept if _keeps_up(fast, one)), None)
+    if first is not None:
+        most = _Most(fast, first, rate)
+        guess = max(guess * (1 - CLOSE), first * NEXT_RATE)
+    while not most.is_proved and time.monotonic() < deadline:
         tried = guess
         if not most.served < guess < most.bound:
             tried = math.sqrt(most.served * most.bound) or most.bound / 2

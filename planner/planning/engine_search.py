@@ -392,7 +392,8 @@ def uniform_start(candidates: Candidates, space: Space) -> Best[Plan]:
     if not np.isfinite(values[place]):
         return Best()
     plan = grid.plan((int(place[0]), int(place[1]), int(place[2])))
-    return Best(plan, candidates.allowed_value(plan))
+    value = candidates.allowed_value(plan)
+    return Best(plan, value) if value < math.inf else Best()
 
 
 class FreeSearch(Search):
@@ -468,7 +469,9 @@ class FreeSearch(Search):
                 self._offer(box, plan, math.inf)
 
     def _run(self) -> None:
-        if self.candidates.topology.software.engine.is_known:
+        software = self.candidates.topology.software
+        # An engine chooses its own number of micro-batches.
+        if software.engine.is_known and self.candidates.question.micro_batches is None:
             self._start()
         if self.left_s is not None:
             self._bound_soon()
@@ -577,6 +580,7 @@ def _are_alike(candidates: Candidates, engine: Engine) -> bool:
         and not candidates.averages
         # One stage alone might be cut into micro-batches only to read its weights more often.
         and "mbu_fraction" not in candidates.question.fields
+        and candidates.question.micro_batches is None
         and engine == "auto"
     )
 

@@ -200,6 +200,12 @@ def partition_fleet(
     there are more than ten pools.
     """
     graph, cluster = model_of(graph), cluster_of(cluster)
+    if workload.requests_per_s is not None:
+        raise InputError(
+            "Workload.requests_per_s must be None for a fleet, not"
+            f" {workload.requests_per_s:g}: it is planned for the most that its deployments serve"
+            " together; compare the rate with requests_per_s of the answer"
+        )
     if workload.batch_size is not None:
         raise InputError(
             "Workload.batch_size must be None for a fleet, not"

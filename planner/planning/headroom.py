@@ -118,6 +118,7 @@ def _planned(result: Result, chips: int, limits: dict[str, float]) -> Result:
         power_scope=result.question.power_scope,
         space=result.space,
         sequence_parallel=result.sequence_parallel,
+        micro_batches=result.micro_batches,
         offload=False,
     )
 

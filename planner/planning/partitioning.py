@@ -51,7 +51,7 @@ from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import ClusterCandidates
 from planner.space.diffusion import best_sampled, bound_of_any
-from planner.units import PositiveBytes, Seed
+from planner.units import Count, PositiveBytes, Seed
 from planner.workload import MOST_DRAFTED, Workload
 
 
@@ -77,6 +77,7 @@ def partition(
     seed: Seed = 0,
     exclude: Iterable[int] = (),
     sequence_parallel: bool = False,
+    micro_batches: Count | None = None,
     space: Space = "engine",
     offload: bool = True,
     explain: bool = True,
@@ -91,11 +92,11 @@ def partition(
     then the best other fields, then the engine's own cut, then the fewest settings.
 
     `exclude` names chips that have failed or are taken. `sequence_parallel` lets stages share out
-    tokens too, for long prompts; a diffusion model has it always. `offload=False` keeps layers out
-    of a second memory where memory is short. `solver` "cp-sat" (once `engine`) states it all for
-    OR-Tools CP-SAT, and proves it to a millionth. `explain=False` says less, sooner, of why there
-    is no plan. `memory_limit_bytes` is what the solve may take (default: half of this computer's
-    memory). Ctrl-C, or the end of `time_limit_s`, leaves the best plan and a proved bound.
+    tokens too; a diffusion model has it always. `micro_batches` fixes their number, in space "any".
+    `offload=False` keeps layers out of a second memory where memory is short. `solver` "cp-sat"
+    (once `engine`) states it all for OR-Tools CP-SAT, and proves it to a millionth. `explain=False`
+    says less, sooner, of why there is no plan. `memory_limit_bytes` (default: half of this
+    computer's) is for the solve. Ctrl-C or `time_limit_s` leave the best plan and a proved bound.
 
     InfeasibleError: proved that there is none. NoPlanFoundError: none was found in time.
     TooLargeError: it would take more memory."""
@@ -103,9 +104,10 @@ def partition(
     engine = _solver_of(graph, solver, engine)
     how: dict[str, Any] = {"diffusion": graph.is_diffusion, "space": space, "sure": sure}
     asked = question_of(minimize, maximize, limits, power_scope, **how)
-    question = replace(asked, sequence_parallel=sequence_parallel)
+    question = replace(asked, sequence_parallel=sequence_parallel, micro_batches=micro_batches)
     counts = counted(topology, price_basis=price_basis, power_basis=power_basis)
     topology = machine_for(graph, counts)
+    _refuse_micro_batches(graph, topology, workload, question)
     excluded = _excluded(topology, exclude)
     if excluded and (graph.is_diffusion or not question.of_engine(topology.software)):
         _refuse_with_exclude(engine, question, workload)
@@ -139,7 +141,8 @@ def _on_or_off_chips(
     try:
         return _found(asked, excluded, time_limit_s, **told)
     except InfeasibleError as refusal:
-        if keeps_on_chips or asked[3].scatters or asked[2].is_open_stream:
+        kept = keeps_on_chips or asked[3].scatters or asked[3].micro_batches is not None
+        if kept or asked[2].is_open_stream:
             raise
         return _offloaded(*asked, refusal)
 
@@ -226,14 +229,40 @@ def _solver_of(graph: ModelGraph, solver: Engine | None, engine: Engine | None) 
     return chosen
 
 
+def _refuse_micro_batches(
+    graph: ModelGraph, topology: Topology, workload: Workload, question: Question
+) -> None:
+    """Where plans have no number of micro-batches that can be asked for."""
+    asked = f"micro_batches={question.micro_batches}"
+    if question.micro_batches is None:
+        return
+    if graph.is_diffusion or workload.phase == "prefill":
+        whose = "a diffusion model" if graph.is_diffusion else "a prefill pool"
+        raise InputError(f"{asked}: {whose} has no micro-batches; leave it out")
+    if question.of_engine(topology.software):
+        raise InputError(
+            f"{asked}: {topology.software.name} chooses its own number of micro-batches; give space"
+            " 'any' (--space any), or leave it out"
+        )
+    if question.scatters or workload.is_open_stream:
+        raise InputError(
+            f"{asked} cannot be combined with percentiles, sure= or an open rate of requests; leave"
+            " one of them out"
+        )
+    if (workload.batch_size or question.micro_batches) < question.micro_batches:
+        raise InputError(
+            f"{asked} is more than there are sequences (Workload.batch_size ="
+            f" {workload.batch_size}); give as many or fewer"
+        )
+
+
 def _refuse_with_exclude(engine: Engine, question: Question, workload: Workload) -> None:
     """What is not searched on a part of a machine whose engine has no rules."""
     if engine == "cp-sat":
         raise InputError("solver 'cp-sat' cannot exclude chips; leave solver out, or exclude")
-    if question.sequence_parallel:
-        raise InputError(
-            "sequence_parallel cannot be combined with exclude=; leave one of them out"
-        )
+    if question.sequence_parallel or question.micro_batches is not None:
+        name = "sequence_parallel" if question.sequence_parallel else "micro_batches"
+        raise InputError(f"{name} cannot be combined with exclude=; leave one of them out")
     asked = "sure=" if question.sure is not None else None
     asked = next((name for name in question.fields if name in PERCENTILES), asked)
     asked = "arrivals 'poisson' with an open rate" if workload.is_open_stream else asked
@@ -450,6 +479,7 @@ def _result(found: _Searched, asked: Workload, elapsed_s: float) -> Result:
         topology=candidates.topology,
         workload=workload,
         sequence_parallel=question.sequence_parallel,
+        micro_batches=question.micro_batches,
         exclude=candidates.exclude,
         engine_objective=engine,
         **proof,

@@ -14,6 +14,7 @@ from planner.pricing.holdings import held_weight_bytes
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import ClusterCandidates
 from planner.units import spoken
+from planner.workload import Workload
 
 AnySpace = Candidates | ClusterCandidates
 
@@ -85,18 +86,22 @@ def smallest_chips(candidates: Candidates) -> int | None:
 def _fits(space: AnySpace) -> bool:
     """Whether there is a plan without limits."""
     if isinstance(space, ClusterCandidates):
-        return _best(space.asking("chips"))[0] is not None
+        return _best(space.on(_one_of(space.workload), "chips"))[0] is not None
     return _fewest(space, space.topology) is not None
+
+
+def _one_of(workload: Workload) -> Workload:
+    """The workload itself where it says how many sequences there are, else a single one."""
+    if workload.batch_size is not None:
+        return workload
+    one = None if workload.phase == "prefill" else 1
+    return workload.replace(batch_size=one, requests_per_s=None, arrivals="steady")
 
 
 def _fewest(candidates: Candidates, topology: Topology) -> tuple[int, int] | None:
     """Chips of the plan with the fewest on a topology, and how many it takes when packed; None
     where there is none."""
-    workload = candidates.workload
-    if workload.batch_size is None:
-        one = None if workload.phase == "prefill" else 1
-        workload = workload.replace(batch_size=one, requests_per_s=None, arrivals="steady")
-    plan, _ = _best(candidates.on(topology, workload, "chips"))
+    plan, _ = _best(candidates.on(topology, _one_of(candidates.workload), "chips"))
     if plan is None:
         return None
     return plan.chips, 1 + max(group.last for stage in plan.stages for group in stage.groups)

@@ -71,8 +71,10 @@ def what_reaches(
     return partial(_what_reaches, spaces, name, limit, others, left_s)
 
 
-def what_serves(spaces: Sequence[AnySpace], deadline: float) -> Callable[[], str]:
+def what_serves(spaces: Sequence[AnySpace], deadline: float) -> Callable[[], str] | None:
     """The same of a rate of requests: which changes let a plan serve it."""
+    if not all(isinstance(space, Candidates) for space in spaces):
+        return None
     left_s = min(MOST_S, deadline - time.monotonic())
     return partial(_what_serves, spaces, left_s)
 

@@ -25,6 +25,10 @@ class Deployment:
     def served(self) -> Served:
         return self.each[0]
 
+    def cut_into(self, micro_batches: int) -> "Deployment":
+        """The same with other micro-batches."""
+        return Deployment(self.plan.replace(micro_batches=micro_batches), self.each)
+
     def schedule(self, batch_size: int) -> Schedule:
         """The passes of its busiest replica with so many sequences in all of them."""
         return self.served.schedule(batch_size, self.plan.replicas, self.plan.micro_batches)

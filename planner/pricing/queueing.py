@@ -139,7 +139,7 @@ def _with_in_flight(deployment: Deployment, sequences: int) -> Deployment:
     kept = in_flight(deployment.served.software.engine, len(plan.stages), sequences)
     if kept is None or kept == min(plan.micro_batches, sequences):
         return deployment
-    return Deployment(plan.replace(micro_batches=kept), deployment.each)
+    return deployment.cut_into(kept)
 
 
 def loop_of(at: Schedule, timing: Timing) -> Loop:

@@ -465,8 +465,12 @@ def _rate_lines(result: Result) -> list[str]:
 def chosen_lines(result: Result) -> list[str]:
     """From which plans the answer was chosen, and what the limits of the software's engine cost
     where others were allowed too."""
+    line = _space_line(result.space, [result.topology], alike=_is_of_like_stages(result))
+    if result.micro_batches is not None:
+        several = "es" * (result.micro_batches > 1)
+        line += f"; all with {result.micro_batches} micro-batch{several}, as asked for"
     return [
-        _space_line(result.space, [result.topology], alike=_is_of_like_stages(result)),
+        line,
         *offload_lines(result.plan, result.topology),
         *engine_cost_lines(result),
     ]

@@ -8,6 +8,7 @@ price.
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from planner.catalogue import AnyCluster, AnyModel, cluster_of, model_of
 from planner.cost import energy
@@ -31,7 +32,7 @@ from planner.pricing.deployment import Deployment
 from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.holdings import kind_counts_of, split_of
 from planner.pricing.price_list import PriceList, Step, reach_of, shares_of
-from planner.pricing.queueing import batch_of
+from planner.pricing.queueing import batch_of, load_of, loop_of
 from planner.pricing.schedule import Schedule
 from planner.pricing.served import Served
 from planner.pricing.timing import (
@@ -53,12 +54,12 @@ from planner.scoring.checking import (
     check_engine,
     check_excluded,
     check_layers,
+    check_memory,
     check_micro_batches,
     check_order,
-    memory_violations,
-    sequence_violations,
 )
 from planner.scoring.plans import (
+    as_at_a_rate,
     breakdown_of,
     chosen_power,
     refuse_broken,
@@ -87,8 +88,8 @@ def check_pooled_plan(
     """The rules that a plan on a cluster breaks, with figures; () when it is valid. `space` "any"
     leaves out what no engine can be started with.
 
-    InputError: a diffusion model, or a rate of requests, for which no cluster is planned. A plan
-    that breaks a rule is an answer, and raises nothing.
+    InputError: a diffusion model, or an open rate of requests, for which no cluster is planned. A
+    plan that breaks a rule is an answer, and raises nothing.
     """
     graph, cluster = model_of(graph), cluster_of(cluster)
     refuse_unplanned(graph, workload)
@@ -98,10 +99,10 @@ def check_pooled_plan(
     if broken:
         return broken
     deployment = ClusterDeployment(plan, cluster, served_by(graph, cluster, workload))
+    batch_size = deployment.batch_size
     if space == "engine":
-        batch_size = max(deployment.batch_size, plan.replicas)
         broken = tuple(check_micro_batches(deployment, batch_size))
-    return broken + tuple(_memory(deployment))
+    return broken + tuple(check_memory(deployment, batch_size))
 
 
 def _engines(plan: PooledPlan, graph: ModelGraph, cluster: Cluster) -> Iterator[Violation]:
@@ -130,9 +131,15 @@ class ClusterDeployment(Deployment):
 
     def __init__(self, plan: PooledPlan, cluster: Cluster, pools: Sequence[Served]) -> None:
         self.cluster = cluster
+        self.pools = pools
         self.numbers = pools_of(plan, cluster)
         """Of each stage's pool."""
         super().__init__(plan, [pools[number] for number in self.numbers])
+
+    def cut_into(self, micro_batches: int) -> "ClusterDeployment":
+        """The same with other micro-batches."""
+        plan = self.plan.replace(micro_batches=micro_batches)
+        return ClusterDeployment(cast(PooledPlan, plan), self.cluster, self.pools)
 
     @property
     def lists(self) -> list[PriceList]:
@@ -192,10 +199,10 @@ def refuse_unplanned(graph: ModelGraph, workload: Workload) -> None:
             f"{graph.name} is a diffusion model, which needs a plan on one machine; leave clusters"
             " and exclude= out"
         )
-    if workload.requests_per_s is not None:
+    if workload.is_open_stream:
         raise InputError(
-            "Workload.requests_per_s: clusters and exclude= need a number of sequences, not a rate;"
-            " give a batch_size"
+            "Workload.requests_per_s is open, and the greatest rate that keeps the limits is only"
+            " looked for on one machine; on clusters, and with exclude=, give the rate"
         )
 
 
@@ -224,12 +231,6 @@ def _structure(plan: PooledPlan, graph: ModelGraph, cluster: Cluster) -> Iterato
             )
 
 
-def _memory(deployment: ClusterDeployment) -> Iterator[Violation]:
-    at = deployment.schedule(max(deployment.batch_size, deployment.plan.replicas))
-    yield from sequence_violations(deployment, at)
-    yield from memory_violations(deployment, at)
-
-
 @guarded
 def score_pooled_plan(
     plan: PooledPlan,
@@ -246,6 +247,7 @@ def score_pooled_plan(
     InputError: which rule the plan breaks. InfeasibleError: what does not fit.
     """
     graph, cluster = model_of(graph), cluster_of(cluster)
+    refuse_unplanned(graph, workload)
     cluster = alike_pools(cluster, price_basis=price_basis, power_basis=power_basis)
     pools = served_by(graph, cluster, workload)
     return score_pooled_served(plan, cluster, pools, power_scope=power_scope)
@@ -261,41 +263,44 @@ def score_pooled_served(
     """The same of one plan of many for one question, whose price lists, one for each pool of the
     cluster, they share."""
     graph, workload = pools[0].graph, pools[0].workload
-    refuse_unplanned(graph, workload)
     refuse_broken(tuple(_structure(plan, graph, cluster)))
     deployment = ClusterDeployment(plan, cluster, pools)
-    refuse_broken(tuple(_memory(deployment)))
     batch_size = deployment.batch_size
+    refuse_broken(tuple(check_memory(deployment, batch_size)))
     at = deployment.schedule(batch_size)
     timing = deployment.timing(at)
-    rate = workload.taken_share * batch_size / timing.cycle_s * workload.output_tokens
+    ended = workload.taken_share * batch_size
+    rate = workload.requests_per_s or ended / timing.cycle_s
+    period_s = ended / rate
+    tokens_per_s = rate * workload.output_tokens
     stages = stage_scores(deployment, at, timing)
     how_sure = vouched(plan, graph, deployment.served.topology, workload, batch_size)
+    if workload.requests_per_s is not None:
+        how_sure = as_at_a_rate(how_sure)
     return Score(
         ttft_s=timing.ttft_s,
         tpot_s=timing.tpot_s,
         others_prompts_s=others_prompts_s(timing, at),
         request_s=timing.request_s,
-        tokens_per_s=rate,
+        tokens_per_s=tokens_per_s,
         tokens_per_s_per_user=1.0 / timing.tpot_s,
-        requests_per_s=rate / workload.output_tokens,
-        tokens_per_s_per_chip=rate / plan.chips,
-        **_bill(deployment, at, timing.cycle_s, rate, power_scope),
+        requests_per_s=rate,
+        tokens_per_s_per_chip=tokens_per_s / plan.chips,
+        **_bill(deployment, at, period_s, tokens_per_s, power_scope),
         chips=plan.chips,
         batch_size=batch_size,
         queued=workload.queued,
         queued_s=timing.queued_s,
         memory_headroom_bytes=min(stage.usable_bytes - stage.needed_bytes for stage in stages),
         bubble_fraction=bubble_fraction(timing, at),
-        **_utilisation(deployment, at, timing.cycle_s),
+        **_utilisation(deployment, at, period_s),
         breakdown=breakdown_of(timing.token),
         prefill_breakdown=breakdown_of(timing.first_token),
         **how_sure._asdict(),
         stages=stages,
+        load=load_of(deployment) if workload.requests_per_s else loop_of(at, timing),
         traffic=traffic_rows(
-            token_traffic(deployment, at, timing),
-            deployment,
-            workload.taken_share * batch_size * workload.output_tokens,
+            token_traffic(deployment, at, timing), deployment, ended * workload.output_tokens
         ),
     )
 

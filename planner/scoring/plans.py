@@ -112,7 +112,7 @@ def _token_score(deployment: Deployment, batch_size: int, power_scope: PowerScop
     stages = stage_scores(deployment, at, timing)
     how_sure = vouched(plan, served.graph, served.topology, served.workload, batch_size)
     if requests_per_s is not None:
-        how_sure = _at_a_rate(how_sure)
+        how_sure = as_at_a_rate(how_sure)
     bill = _bill(
         plan,
         served.topology,
@@ -186,7 +186,7 @@ def _most_moved(topology: Topology, chips: int) -> dict[Place, float]:
     return found
 
 
-def _at_a_rate(how_sure: Vouched) -> Vouched:
+def as_at_a_rate(how_sure: Vouched) -> Vouched:
     """Where requests come at a rate, without widths of what that rate decides."""
     kept = (one for one in how_sure.residuals if one.field not in COUNTED_AT_A_RATE)
     return how_sure._replace(residuals=tuple(kept))

@@ -300,6 +300,13 @@ class Candidates:
             sequences = math.ceil(batch / replicas)
             if sequences > self.most_taken:
                 continue
+            chosen = self.question.micro_batches
+            if chosen is not None:
+                # No more than sequences.
+                parts = min(chosen, sequences)
+                each = math.ceil(sequences / parts)
+                yield Box(replicas, batch, (parts, parts), (each, each))
+                continue
             cuts = (1, sequences)
             yield Box(replicas, batch, cuts, cuts, every_cut=self._cuts_tell)
 
@@ -312,7 +319,8 @@ class Candidates:
 
     def _open_boxes(self) -> Iterator[Box]:
         if self.one_will_do:
-            yield Box(1, None, (1, 1), (1, 1))
+            parts = self.question.micro_batches or 1
+            yield Box(1, None, (parts, parts), (1, 1))
             return
         for replicas in self.open_replicas():
             box = self.open_box(replicas)
@@ -333,6 +341,9 @@ class Candidates:
         if self.workload.phase == "prefill":
             return Box(replicas, None, (1, 1), (1, 1))
         most = self.most_taken
+        chosen = self.question.micro_batches
+        if chosen is not None:
+            return Box(replicas, None, (chosen, chosen), (1, max(1, most // chosen)))
         in_flight = most_in_flight(self.graph, self.topology.software, len(self.graph.layers))
         return Box(replicas, None, (1, min(in_flight, most)), (1, most))
 
@@ -541,10 +552,22 @@ class Candidates:
             score = self.score(plan)
         except (InfeasibleError, InputError):
             return math.inf
+        if not self._is_cut_as_asked(plan, score):
+            return math.inf
         if not all(self._keeps(score, name, value) for name, value in self.limits):
             return math.inf
         objective = self.question.objective
         return self.canonical(objective, float(getattr(score, objective)))
+
+    def _is_cut_as_asked(self, plan: Plan, score: Score) -> bool:
+        """Whether a plan has the micro-batches that are asked for; of a given batch no more than
+        sequences."""
+        chosen = self.question.micro_batches
+        if chosen is None:
+            return True
+        sequences = math.ceil(score.batch_size / plan.replicas)
+        wanted = chosen if self.workload.batch_size is None else min(chosen, sequences)
+        return min(plan.micro_batches, sequences) == wanted
 
     def schedule(self, box: Box, end: int) -> Schedule:
         """The passes at one end of a box."""

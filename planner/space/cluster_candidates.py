@@ -27,8 +27,9 @@ from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange
 from planner.pricing.crossing import crossing_s
-from planner.pricing.engines import deepest, split_fault
+from planner.pricing.engines import deepest, micro_batch_fault, split_fault
 from planner.pricing.price_list import Split, Step
+from planner.pricing.queueing import FULL, most_requests_per_s
 from planner.pricing.schedule import Schedule
 from planner.pricing.timing import active_kinds_s, hop_between
 from planner.scoring.clusters import (
@@ -39,6 +40,7 @@ from planner.scoring.clusters import (
     refuse_unplanned,
     score_pooled_served,
 )
+from planner.scoring.score import Score
 from planner.solver.chain.packing import Packing
 from planner.solver.chain.placed import MOST_ANYWHERE, Ground, Link, Place, PlacedProblem, PlacedRun
 from planner.solver.chain.problem import ChainProblem, Limit, Measure
@@ -56,6 +58,7 @@ from planner.space.measures import (
     ClusterResource,
     ClusterSum,
     Peak,
+    measure_of,
 )
 from planner.workload import Workload
 
@@ -74,6 +77,8 @@ class ClusterBox(NamedTuple):
     """Of every stage, where the software's engine splits all of them alike."""
     stages: int | None = None
     """How many, likewise."""
+    even: bool = False
+    """Whether its batches fill their micro-batches, as those do that a rate brings about."""
 
     @property
     def single(self) -> bool:
@@ -91,7 +96,8 @@ class ClusterBox(NamedTuple):
         """Whether it holds batches that fill their micro-batches only in part: of an engine that
         has a given number of them in flight, where the batch is open."""
         low, high = self.box.micro_batches
-        return self.split is not None and self.box.batch_size is None and low == high > 1
+        is_open = self.split is not None and self.box.batch_size is None
+        return is_open and not self.even and low == high > 1
 
     def _between(self) -> Iterator[Box]:
         """The same of such a box: it holds the batches of more sequences than its low end, as many
@@ -193,8 +199,16 @@ class ClusterCandidates:
 
     @property
     def limits(self) -> tuple[tuple[str, float], ...]:
-        """The worst values allowed."""
-        return self.question.limits
+        """The worst values allowed; at a rate of requests, that so many are served too."""
+        rate = self.workload.requests_per_s
+        if rate is None:
+            return self.question.limits
+        return (*self.question.limits, ("tokens_per_s", rate * self.workload.output_tokens))
+
+    @property
+    def asked(self) -> Workload:
+        """The workload as it was given."""
+        return self.workload
 
     @property
     def place(self) -> str:
@@ -218,9 +232,13 @@ class ClusterCandidates:
 
     def asking(self, objective: str) -> "ClusterCandidates":
         """The same plans, asked for one field without limits."""
+        return self.on(self.workload, objective)
+
+    def on(self, workload: Workload, objective: str) -> "ClusterCandidates":
+        """The same model and pools, asked for one field without limits."""
         question = replace(self.question, objective=objective, limits=())
         return ClusterCandidates(
-            self.graph, self.cluster, self.workload, question, anywhere=self.anywhere
+            self.graph, self.cluster, workload, question, anywhere=self.anywhere
         )
 
     def boxes(self) -> Iterator[ClusterBox]:
@@ -245,7 +263,9 @@ class ClusterCandidates:
         """The plans of a box that the engine of its first pool can be started with: one split for
         all stages, so many of them, and micro-batches as the engine keeps them."""
         head, box = self.each[whole.head], whole.box
-        if not self._counts_totals and box.batch_size is None and box.replicas > 1:
+        at_a_rate = self.workload.requests_per_s is not None
+        is_open = box.batch_size is None and not at_a_rate
+        if not self._counts_totals and is_open and box.replicas > 1:
             return  # of like replicas one is enough
         software, graph = head.topology.software, self.graph
         free = sum(self.cluster.pools[number].free_chips for number in self.like(whole.head))
@@ -253,8 +273,9 @@ class ClusterCandidates:
             most = min(deepest(graph, software), free // (split.chips * box.replicas))
             for stages in range(1, most + 1):
                 if split_fault(graph, software, split, stages) is None:
-                    for part in _in_flight(box, Batches(software.engine, stages)):
-                        yield ClusterBox(part, whole.head, split, stages)
+                    batches = Batches(software.engine, stages)
+                    for part in _in_flight(box, batches, even=at_a_rate):
+                        yield ClusterBox(part, whole.head, split, stages, at_a_rate)
 
     @property
     def _counts_totals(self) -> bool:
@@ -294,6 +315,8 @@ class ClusterCandidates:
         for, or as the limits allow."""
         most = self.cluster.pools[head].free_chips
         counted = any(name in (*HELD, *PER_TOKEN) for name, _ in self.question.limits)
+        # At a rate each of more replicas has less to do, but all of them share the links.
+        counted |= self.workload.requests_per_s is not None
         if counted or any(pool.exclude for pool in self.cluster.pools):
             return list(range(most, 0, -1))
         kinds = [self.each[number] for number in dict.fromkeys(self.cluster.kinds)]
@@ -358,7 +381,7 @@ class ClusterCandidates:
             split = each[stand.pool].options[numbers[run.option][1]]
             bases = stand.arrangement.starts(ends[run.place.ground], box.box.replicas)
             stages.append(self._stage(run, stand.pool, split, bases))
-        open_batch = self.workload.batch_size is None
+        open_batch = self.workload.batch_size is None and self.workload.requests_per_s is None
         return PooledPlan(
             stages=tuple(stages),
             micro_batches=box.box.micro_batches[0],
@@ -381,7 +404,7 @@ class ClusterCandidates:
         """The best plan of a box with the stages of a relaxed solution, and its canonical value
         (infinite: none fits)."""
         most = None
-        if box.box.batch_size is None:
+        if box.box.batch_size is None and self.workload.requests_per_s is None:
             most = ClusterDeployment(plan, self.cluster, self.pools).most_sequences
         return best_batch(box.box, plan, most, self.allowed_value, bool(self.question.limits))
 
@@ -394,12 +417,26 @@ class ClusterCandidates:
             )
         except (InfeasibleError, InputError):
             return math.inf
-        for name, value in self.question.limits:
+        if self.workload.requests_per_s is not None and not self._keeps_in_flight(plan, score):
+            return math.inf
+        for name, value in self.limits:
             reached = self.canonical(name, float(getattr(score, name)))
             if reached > self.canonical(name, value) * (1 + 1e-12):
                 return math.inf
         objective = self.question.objective
         return self.canonical(objective, float(getattr(score, objective)))
+
+    def most_requests_per_s(self, plan: PooledPlan) -> float:
+        """That one of the plans can serve."""
+        return most_requests_per_s(ClusterDeployment(plan, self.cluster, self.pools))
+
+    def _keeps_in_flight(self, plan: PooledPlan, score: Score) -> bool:
+        """Whether an engine cuts the batch that a rate brings about as the plan says."""
+        first = self.each[self.cluster.number(plan.stages[0].pool)]
+        if not first.of_engine:
+            return True
+        sequences = math.ceil(score.batch_size / plan.replicas)
+        return micro_batch_fault(plan, first.topology.software, sequences) is None
 
     def canonical(self, name: str, value: float) -> float:
         """A field's value as the solver minimises it."""
@@ -427,9 +464,9 @@ def _machines(cluster: Cluster) -> list[Topology]:
     return [pool.topology for pool in cluster.pools]
 
 
-def _in_flight(box: Box, batches: Batches) -> Iterator[Box]:
+def _in_flight(box: Box, batches: Batches, *, even: bool) -> Iterator[Box]:
     """The batches of a box that an engine has: micro-batches as it keeps them, or fewer
-    sequences, each by itself."""
+    sequences, each by itself; `even`: only those that fill all of their micro-batches."""
     if box.batch_size is not None:
         micro_batches, each = batches.holding(box.sequences(0))
         cut = (micro_batches, micro_batches)
@@ -448,6 +485,9 @@ def _in_flight(box: Box, batches: Batches) -> Iterator[Box]:
         return
     filled = box._replace(micro_batches=(full, full), all_sequences=(0, 0))
     whole = most // full
+    if even:
+        yield filled._replace(micro_sequences=(1, whole))
+        return
     yield filled._replace(micro_sequences=(1, 1))
     if whole > 1:
         yield filled._replace(micro_sequences=(1, whole))
@@ -493,14 +533,14 @@ class _Lowering:
             return None
         ask_for_problem(len(self.numbers), len(candidates.graph.layers), 1)
         grounds = tuple(self._ground(stand) for stand in self.stands)
-        fields = candidates.question.fields
+        chain = self._linked(grounds)
         return PlacedProblem(
-            chain=self._linked(grounds),
+            chain=chain,
             grounds=grounds,
             ground_of=np.array([ground for ground, _ in self.numbers]),
             link_class=self._link_classes(),
             link=self._link,
-            plus=tuple(self._plus(name) for name in fields),
+            plus=self._plus_of_each(len(chain.limits)),
             anywhere=candidates.anywhere,
             runs=self.box.stages,
         )
@@ -529,7 +569,7 @@ class _Lowering:
 
     def _chain(self, budget: int, least: list[Link]) -> ChainProblem:
         """All chips in one row, and behind each option a link."""
-        candidates, question = self.candidates, self.candidates.question
+        candidates = self.candidates
         options = self._options()
         packing = Packing(budget, (budget,))
         widths = np.array([split.chips for split in self.splits])
@@ -541,12 +581,20 @@ class _Lowering:
             packing=packing,
             crossings=packing.crossings(widths),
             budget=budget,
-            objective=self.measure_of(question.objective),
-            limits=tuple(
-                Limit(self.measure_of(name), candidates.canonical(name, value))
-                for name, value in question.limits
-            ),
+            objective=self.measure_of(candidates.question.objective),
+            limits=tuple(self._limits()),
         )
+
+    def _limits(self) -> Iterator[Limit]:
+        """The fields that are limited, and at a rate the prompts that are served."""
+        candidates = self.candidates
+        for name, value in candidates.limits:
+            yield Limit(self.measure_of(name), candidates.canonical(name, value))
+        rate = candidates.workload.requests_per_s
+        if rate is not None:
+            # A queue that all the time served would not empty has no end.
+            work = _with_more_sums(measure_of(peaks={Peak.QUEUE: 1.0}))
+            yield Limit(work, FULL * self.box.box.replicas / rate)
 
     def _options(self) -> Option:
         """The arrays of all options, stacked: those of each stand's pool, stand by stand."""
@@ -698,15 +746,20 @@ class _Lowering:
         factor is here a sum by which the whole is multiplied.
         """
         head, box = self.head, self.box.box
+        if name == "usd_per_hour":
+            return self._counted(ClusterSum.DOLLARS, 1.0)
+        rate = self.candidates.workload.requests_per_s
+        if rate is not None and name in ("usd_per_million_tokens", "energy_per_token_j"):
+            tokens_per_s = rate * self.candidates.workload.output_tokens
+            if name == "energy_per_token_j":
+                return self._counted(ClusterSum.WATTS, 1.0 / tokens_per_s)
+            return self._counted(ClusterSum.DOLLARS, 1e6 / SECONDS_PER_HOUR / tokens_per_s)
         asked = "tokens_per_s" if name in ("usd_per_million_tokens", "energy_per_token_j") else name
         measure = head.measure(asked, box, self.ends)
         flop_per_s, bytes_per_s = peaks_of(self.candidates.graph, head.topology)
         if name == "usd_per_million_tokens":
             scale = measure.scale * box.replicas * 1e6 / SECONDS_PER_HOUR
             measure = replace(measure, held=ClusterSum.DOLLARS, scale=scale)
-        elif name == "usd_per_hour":
-            dollars = np.eye(CLUSTER_SUMS)[ClusterSum.DOLLARS]
-            return replace(measure, sums=dollars, scale=float(box.replicas))
         elif name == "energy_per_token_j":
             scale = measure.scale * box.replicas
             measure = replace(measure, held=ClusterSum.WATTS, scale=scale)
@@ -716,16 +769,32 @@ class _Lowering:
         elif name == "mbu_fraction":
             scale = measure.scale / bytes_per_s
             measure = replace(measure, held=ClusterSum.BANDWIDTH, scale=scale)
-        more = np.zeros(CLUSTER_SUMS - SUMS)
-        return replace(measure, sums=np.concatenate([measure.sums, more]))
+        return _with_more_sums(measure)
+
+    def _counted(self, total: ClusterSum, each: float) -> Measure:
+        """A field that follows from what is held alone."""
+        measure = _with_more_sums(measure_of(scale=each * self.box.box.replicas))
+        return replace(measure, sums=np.eye(CLUSTER_SUMS)[total])
+
+    def _plus_of_each(self, limits: int) -> tuple[Floats, ...]:
+        """Of the objective and of so many limits: the fields, and what is no field."""
+        found = [self._plus(name) for name in self.candidates.question.fields]
+        return *found, *[np.zeros(CLUSTER_SUMS)] * (1 + limits - len(found))
 
     def _plus(self, name: str) -> Floats:
-        """Weights of the sums that a field adds: joules of what is active."""
+        """Weights of the sums that a field adds: joules of what is active; at a rate only draws
+        are asked about that know no activity."""
         weights = np.zeros(CLUSTER_SUMS)
-        if name == "energy_per_token_j":
+        if name == "energy_per_token_j" and self.candidates.workload.requests_per_s is None:
             scale = self.head.measure("tokens_per_s", self.box.box, self.ends).scale
             weights[ClusterSum.ACTIVE] = scale * self.box.box.replicas
         return weights
+
+
+def _with_more_sums(measure: Measure) -> Measure:
+    """A measure of one machine, of the sums that only clusters count too."""
+    more = np.zeros(CLUSTER_SUMS - SUMS)
+    return replace(measure, sums=np.concatenate([measure.sums, more]))
 
 
 def _widened(link: tuple[Floats, Floats]) -> Link:

@@ -103,7 +103,7 @@ def test_of_a_diffusion_model_requests_and_tokens_are_not_asked(name):
 def test_percentiles_are_refused_where_prices_alone_are_known():
     asked = question_of(None, None, {"ttft_p99_s": 1.0}, None)
     with pytest.raises(
-        pl.InputError, match="ttft_p99_s is known for plans on one machine only"
+        pl.InputError, match="ttft_p99_s is asked for on one machine only"
     ) as caught:
         as_priced(asked, "a cluster")
     assert "ask for ttft_s" in str(caught.value)

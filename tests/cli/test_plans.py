@@ -205,6 +205,33 @@ def test_a_rate_and_a_batch_are_not_both_taken(run):
     assert "--batch and --rate" in refused(run("plan", *SMALL, "--rate", "3", "--batch", "4"), 2)
 
 
+def test_a_number_of_micro_batches_is_asked_of_any_plan(run, tmp_path):
+    path = tmp_path / "question.toml"
+    cut = (*SMALL, "--batch", 8, "--micro-batches", 2)
+    assert "(--space any)" in refused(run("plan", *cut), 2)
+    asked = run("plan", *cut, "--space", "any", "--save", path, "--format", "json")
+    plan = json.loads(asked.out)["plan"]
+    assert plan["micro_batches"] == 2
+    again = run("ask", path, "--format", "json")
+    assert json.loads(again.out)["plan"] == plan
+
+
+def test_a_cluster_and_a_machine_are_told_from_one_another(run):
+    clustered = refused(run("plan", "qwen3-0.6b", "a100-l4-t4"), 2)
+    assert "a100-l4-t4 is a cluster of pools, not a machine" in clustered
+    assert "`planner cluster`" in clustered
+    alone = refused(run("cluster", "qwen3-0.6b", "hgx-h100"), 2)
+    assert "hgx-h100 is a machine, not a cluster" in alone
+
+
+def test_a_rate_is_served_on_a_cluster(run):
+    answer = run(
+        "cluster", "llama-3.1-8b", "three-macs", "--rate", "0.1", "--prompt", 64, "--output", 64
+    )
+    assert "for 0.1 requests a second" in answer.out
+    assert "time to first token, p50 and p99" in answer.out
+
+
 def test_a_rate_that_is_too_high_is_infeasible(run):
     assert "requests a second" in refused(run("plan", *SMALL, "--rate", "1e6"), 3)
 
@@ -273,7 +300,11 @@ def test_unlike_deployments_are_shown_with_their_pools_and_their_proof(run):
         ),
         (("cluster", "llama-3.1-8b", "three-macs", "--unlike", "--why"), "--why is of one"),
         (("cluster", "llama-3.1-8b", "three-macs", "--sure", "0.8"), "--sure is asked of one"),
-        (("cluster", "llama-3.1-8b", "three-macs", "--rate", 3), "--rate"),
+        (("cluster", "llama-3.1-8b", "three-macs", "--unlike", "--rate", 3), "leave --rate out"),
+        (
+            ("cluster", "llama-3.1-8b", "three-macs", "--rate", 3, "--batch", 2),
+            "--batch and --rate",
+        ),
     ],
 )
 def test_a_cluster_question_that_is_wrong_gets_a_sentence(run, arguments, said):

@@ -14,6 +14,7 @@ from planner.space.cluster_candidates import ClusterCandidates
 from tests.clock import ticking
 from tests.engine_pools import (
     OnPools,
+    at_a_rate,
     best_on_pools,
     random_limit,
     random_pools,
@@ -295,11 +296,11 @@ def test_a_result_on_a_cluster_survives_json():
 
 
 def check_on_pools(
-    case: OnPools, field: str, dice: random.Random, **options
+    case: OnPools, field: str, dice: random.Random, among=tuple(PLANNED), **options
 ) -> ClusterResult | None:
     """The answer in the engine's space; fails where it is not that of the oracle."""
     plans = scored_on_pools(case)
-    limits = random_limit(dice, field, plans)
+    limits = random_limit(dice, field, plans, among)
     best = best_on_pools(case, field, limits, plans)
     result = solved(*case, field, limits, space="engine", **options)
     assert (result is None) == (best is None)
@@ -445,3 +446,144 @@ def test_where_memory_is_tight_any_number_of_sequences_is_looked_at(number):
     prompt_tokens = dice.choice((500, 2000, 4000))
     case = case._replace(workload=case.workload.replace(prompt_tokens=prompt_tokens))
     check_on_pools(case, dice.choice(PLANNED), dice)
+
+
+# ── Requests that come at a rate ─────────────────────────────────────────────────────────────────
+
+RATED = tuple(
+    field
+    for field in PLANNED
+    if field not in ("tokens_per_s", "requests_per_s", "mfu_fraction", "mbu_fraction")
+)
+"""Fields that a rate of requests leaves a choice in."""
+
+
+def share_of_most(case: OnPools, share: float, space: str) -> OnPools | None:
+    """A case at a share of the rate that its fastest plan serves with as many as fit; None where
+    there is no plan."""
+    open_batch = case.workload.replace(batch_size=None, arrivals="steady")
+    most = solved(case.graph, case.cluster, open_batch, "tokens_per_s", space=space)
+    if most is None:
+        return None
+    return at_a_rate(case, share * most.objective / case.workload.output_tokens)
+
+
+@pytest.mark.parametrize("number", mostly_slow(range(some(12, 100)), but=(0, 5, 10)))
+def test_at_a_rate_the_engines_plan_on_two_pools_is_the_best_of_all(number):
+    dice = random.Random(f"rate pools {number}")
+    case = random_pools(dice)
+    rated = share_of_most(case, dice.choice((0.01, 0.1, 0.3, 0.6, 0.9, 0.99)), "engine")
+    if rated is not None:
+        result = check_on_pools(rated, dice.choice(RATED), dice, RATED)
+        rate = rated.workload.requests_per_s
+        assert result is None or result.score.requests_per_s == rate
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("field", spread(RATED, 4))
+def test_at_a_rate_the_plan_on_two_pools_is_as_good_as_the_oracles(field):
+    feasible = case = 0
+    while feasible < CASES:
+        dice, case = random.Random(f"rated {field} {case}"), case + 1
+        asked = OnPools(random_graph(dice), random_cluster(dice), random_workload(dice))
+        rated = share_of_most(asked, dice.choice((0.1, 0.3, 0.6, 0.9)), "any")
+        if rated is None:
+            continue
+        plan, value = best_pooled_plan(*rated, field, most=field in HIGHER_IS_BETTER, limits={})
+        result = solved(*rated, field, space="any")
+        assert (plan is None) == (result is None)
+        if result is not None:
+            feasible += 1
+            assert result.status == "optimal"
+            assert result.bound == result.objective == pytest.approx(value, rel=1e-9)
+
+
+@pytest.mark.parametrize("space", ["engine", "any"])
+def test_at_a_rate_a_cluster_of_one_pool_gives_what_its_topology_gives(space):
+    compared = 0
+    for number in range(some(6, 30)):
+        dice = random.Random(f"one at a rate {number}")
+        case = random_pools(dice)
+        pool = case.cluster.pools[0].replace(exclude=())
+        alone = case._replace(cluster=Cluster(name="one", pools=(pool,)))
+        rated = share_of_most(alone, dice.choice((0.1, 0.5, 0.9)), space)
+        if rated is None:
+            continue
+        field = dice.choice(RATED)
+        direction = "maximize" if field in HIGHER_IS_BETTER else "minimize"
+        one = solved(*rated, field, space=space)
+        topology = rated.cluster.pools[0].topology
+        try:
+            plain = pl.partition(
+                rated.graph, topology, rated.workload, space=space, **{direction: field}
+            )
+        except pl.InfeasibleError:
+            assert one is None
+            continue
+        compared += 1
+        assert one is not None
+        assert one.status == plain.status == "optimal"
+        # The other may hold fewer chips, and be as good.
+        assert one.objective == pytest.approx(plain.bound, rel=1e-9)
+    assert compared
+
+
+@pytest.mark.slow
+def test_at_a_higher_rate_nothing_that_users_wait_for_is_sooner():
+    case = share_of_most(two_chips(0.8), 0.05, "engine")
+    assert case is not None
+    lowest = case.workload.requests_per_s
+    for field in ("tpot_s", "ttft_s", "request_s"):
+        reached = [
+            solved(*at_a_rate(case, times * lowest), field).objective for times in (1, 4, 8, 16)
+        ]
+        assert reached == sorted(reached)
+        assert reached[0] < reached[-1]
+
+
+@pytest.mark.slow
+def test_a_rate_that_pools_cannot_serve_is_told_with_the_most_that_they_can():
+    case = two_chips(0.8)
+    with pytest.raises(pl.InfeasibleError, match="is more than any plan on two can serve") as no:
+        pl.partition_cluster(*at_a_rate(case, 1e6), minimize="tpot_s")
+    most = no.value.capacity
+    assert 0 < most < no.value.demand == 1e6
+    assert solved(*at_a_rate(case, most * (1 - 1e-6)), "tpot_s") is not None
+    assert solved(*at_a_rate(case, most * 1.002), "tpot_s") is None
+
+
+@pytest.mark.slow
+def test_a_result_at_a_rate_is_confirmed_without_the_solver():
+    case = share_of_most(two_chips(0.8), 0.5, "engine")
+    assert case is not None
+    for field in ("tpot_s", "ttft_s", "usd_per_million_tokens"):
+        result = solved(*case, field)
+        assert {stage.pool for stage in result.plan.stages} == {"a", "b"}
+        assert pl.verify(result.certificate()).confirmed
+        short = result.certificate().replace(workload=case.workload.replace(requests_per_s=1e6))
+        with pytest.raises(pl.InputError, match="is more than the plan can serve"):
+            pl.verify(short)
+
+
+@pytest.mark.parametrize("field", ["tokens_per_s", "requests_per_s", "mfu_fraction"])
+def test_what_a_rate_settles_on_pools_is_not_asked_for(field):
+    case = at_a_rate(two_chips(0.8), 1.0)
+    with pytest.raises(pl.InputError, match=rf"^{field} is fixed by Workload.requests_per_s"):
+        pl.partition_cluster(*case, maximize=field)
+
+
+def test_percentiles_on_pools_are_read_and_not_asked_for():
+    case = share_of_most(two_chips(0.8), 0.5, "engine")
+    assert case is not None
+    score = solved(*case, "ttft_s").score
+    assert score.ttft_p50_s < score.ttft_p99_s
+    assert score.tpot_p50_s <= score.tpot_p99_s
+    with pytest.raises(pl.InputError, match="ttft_p99_s is asked for on one machine only"):
+        pl.partition_cluster(*case, minimize="ttft_p99_s")
+
+
+def test_a_rate_that_is_open_is_not_looked_for_on_pools():
+    case = two_chips(0.8)
+    workload = pl.Workload(arrivals="poisson")
+    with pytest.raises(pl.InputError, match="on clusters, and with exclude=, give the rate"):
+        pl.partition_cluster(case.graph, case.cluster, workload, minimize="tpot_s")

@@ -57,6 +57,12 @@ def small_pools(dice, count: int) -> Cluster:
     return cluster.replace(pools=tuple(few))  # fmt: skip
 
 
+def test_a_fleet_serves_as_much_as_it_can_and_not_at_a_rate():
+    workload = pl.Workload(requests_per_s=3.0)
+    with pytest.raises(pl.InputError, match="compare the rate with requests_per_s of the answer"):
+        pl.partition_fleet(tiny_graph(2), small_pools(random.Random("rate"), 2), workload)
+
+
 @pytest.mark.slow
 def test_a_fleet_gives_as_much_as_the_best_of_all_sharings():
     feasible = case = 0

@@ -1,6 +1,7 @@
 """`partition` against the oracle, and what must hold of every result."""
 
 import itertools
+import math
 import random
 
 import pytest
@@ -31,7 +32,7 @@ from tests.instances import (
     tiny_topology,
 )
 from tests.lanes import mostly_slow, paired, some
-from tests.oracle import HIGHER_IS_BETTER, best_plan, best_pooled_plan
+from tests.oracle import HIGHER_IS_BETTER, all_plans, best_plan, best_pooled_plan, scored
 
 CASES = some(2, 4)
 """That have a plan, for pairs of a shape of fabric and a field in which each of them comes; `make
@@ -485,16 +486,118 @@ def test_a_chip_that_is_left_out_is_not_used_and_one_that_is_used_is_named():
         pl.score_plan(whole.plan, graph, topology, work, exclude=(1,))
 
 
+def test_at_a_rate_a_machine_without_a_chip_is_as_good_as_one_that_never_had_it():
+    graph, work = tiny_graph(4), pl.Workload(requests_per_s=2.0)
+    less = pl.partition(graph, tiny_topology(4), work, minimize="tpot_s", exclude=(3,))
+    small = pl.partition(graph, tiny_topology(3), work, minimize="tpot_s")
+    assert less.status == small.status == "optimal"
+    assert less.objective == pytest.approx(small.objective, rel=1e-9)
+    assert less.score.load == small.score.load
+
+
+# ── Micro-batches that are asked for ─────────────────────────────────────────────────────────────
+
+
+def cut_into(plan, workload, parts: int):
+    """A plan with so many micro-batches, of a fixed batch no more than sequences; of an open one each
+    batch of like ones."""
+    if workload.batch_size is not None:
+        sequences = math.ceil(workload.batch_size / plan.replicas)
+        yield plan.replace(micro_batches=min(parts, sequences))
+    elif workload.requests_per_s is not None:
+        yield plan.replace(micro_batches=parts, batch_size=None)
+    else:
+        for sequences in range(parts, 61, parts):
+            yield plan.replace(micro_batches=parts, batch_size=sequences * plan.replicas)
+
+
+def of_micro_batches(graph, topology, workload, field: str, parts: int) -> float | None:
+    """The best value of all plans with so many micro-batches; None where there is none."""
+    bare = {plan.stages: plan for plan in all_plans(graph, topology, workload)}
+    every = [one for plan in bare.values() for one in cut_into(plan, workload, parts)]
+    scores = [scored(plan, graph, topology, workload) for plan in every]
+    values = [float(getattr(score, field)) for score in scores if score is not None]
+    choose = max if field in HIGHER_IS_BETTER else min
+    return choose(values, default=None)
+
+
+@pytest.mark.parametrize("kind", mostly_slow(("fixed", "open", "rate"), but=("fixed",)))
+def test_with_micro_batches_that_are_asked_for_the_plan_is_as_good_as_the_exhaustive_oracles(kind):
+    feasible = case = 0
+    while feasible < some(3, 40):
+        dice, case = random.Random(f"micro-batches {kind} {case}"), case + 1
+        graph, topology = random_graph(dice), random_topology(dice, dice.choice(SHAPES))
+        software = topology.software.replace(most_sequences=6)
+        topology = topology.replace(software=software, power=CONSTANT)
+        parts, work = dice.choice((1, 2, 3, 4)), random_workload(dice)
+        if kind == "fixed":
+            work = work.replace(batch_size=max(work.batch_size, parts))
+        else:
+            rate = dice.choice((1.0, 10.0, 50.0)) if kind == "rate" else None
+            work = work.replace(batch_size=None, arrivals="steady", requests_per_s=rate)
+        fields = ("tpot_s", "ttft_s", "usd_per_million_tokens", "memory_headroom_bytes")
+        field = dice.choice(fields if kind == "rate" else (*fields, "tokens_per_s", "mfu_fraction"))
+        direction = "maximize" if field in HIGHER_IS_BETTER else "minimize"
+        best = of_micro_batches(graph, topology, work, field, parts)
+        if best is None:
+            continue
+        feasible += 1
+        result = pl.partition(
+            graph, topology, work, space="any", micro_batches=parts, **{direction: field}
+        )
+        assert result.status == "optimal"
+        assert result.objective == pytest.approx(best, rel=1e-9)
+        sequences = result.score.batch_size / result.plan.replicas
+        assert result.plan.micro_batches in (parts, math.ceil(sequences))
+        certificate = result.certificate()
+        assert certificate.micro_batches == parts
+        assert pl.verify(certificate).confirmed
+
+
+def test_micro_batches_that_are_asked_for_are_never_better_than_all_of_them():
+    graph, topology, work = tiny_graph(6), tiny_topology(4), pl.Workload(batch_size=8)
+    asked = graph, topology, work
+    free = pl.partition(*asked, maximize="tokens_per_s", space="any")
+    each = [
+        pl.partition(*asked, maximize="tokens_per_s", space="any", micro_batches=parts).objective
+        for parts in range(1, 9)
+    ]
+    assert max(each) == pytest.approx(free.objective, rel=1e-9)
+    assert min(each) < free.objective
+
+
+def test_a_certificate_of_other_micro_batches_than_were_asked_for_is_false():
+    graph, topology, work = tiny_graph(4), tiny_topology(2), pl.Workload(batch_size=8)
+    result = pl.partition(graph, topology, work, space="any", micro_batches=4)
+    assert "all with 4 micro-batches, as asked for" in str(result)
+    other = result.certificate().replace(micro_batches=3)
+    with pytest.raises(pl.InputError, match=r"4 micro-batches of 8 sequences, and .* is 3"):
+        pl.verify(other)
+
+
+def test_where_nobody_can_ask_for_micro_batches_is_said():
+    graph, work = pl.load_model("qwen3-0.6b"), pl.Workload(batch_size=8)
+    with pytest.raises(pl.InputError, match=r"vllm chooses its own .* \(--space any\)"):
+        pl.partition(graph, pl.load_topology("hgx-h100", software="vllm"), work, micro_batches=4)
+    tiny = tiny_graph(2), tiny_topology(2)
+    with pytest.raises(pl.InputError, match="micro_batches=9 is more than there are sequences"):
+        pl.partition(*tiny, work, micro_batches=9)
+    with pytest.raises(pl.InputError, match="micro_batches=2 cannot be combined with percentiles"):
+        pl.partition(*tiny, work, micro_batches=2, limits={"ttft_p99_s": 1.0})
+    with pytest.raises(pl.InputError, match="micro_batches cannot be combined with exclude="):
+        pl.partition(*tiny, work, micro_batches=2, exclude=(1,))
+    with pytest.raises(pl.InputError, match="a prefill pool has no micro-batches"):
+        pl.partition(*tiny, pl.Workload(phase="prefill"), minimize="ttft_s", micro_batches=2)
+    with pytest.raises(pl.InputError, match="a diffusion model has no micro-batches"):
+        pl.partition(pl.load_model("sdxl"), "hgx-h100", work, micro_batches=2)
+
+
 def test_what_exclude_cannot_do_is_said_in_one_sentence():
     graph, topology, work = tiny_graph(2), tiny_topology(4), pl.Workload(batch_size=2)
     with pytest.raises(pl.InputError, match="has chips 0 to 3; 4 is not one of them"):
         pl.partition(graph, topology, work, minimize="tpot_s", exclude=(4,))
     with pytest.raises(pl.InputError, match="cannot exclude chips; leave solver out"):
         pl.partition(graph, topology, work, minimize="tpot_s", exclude=(1,), engine="cp-sat")
-    with pytest.raises(pl.InputError, match=r"^Workload\.requests_per_s: .*give a batch_size"):
-        pl.partition(
-            graph, topology, pl.Workload(requests_per_s=1.0), minimize="tpot_s", exclude=(1,)
-        )
     with pytest.raises(pl.InfeasibleError) as caught:
         pl.partition(graph, topology, work, minimize="tpot_s", exclude=range(4))
     assert (caught.value.capacity, caught.value.demand > 0) == (0.0, True)

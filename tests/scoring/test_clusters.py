@@ -8,6 +8,7 @@ import planner as pl
 from planner.machines.cluster import Cluster, Pool, PooledPlan, PooledStage, PoolLink
 from planner.machines.topology import MemoryTier, Power, Price
 from planner.plan import ChipRange, Plan
+from planner.planning.engine_search import pooled as pooled_as
 from planner.pricing.crossing import crossing_s
 from planner.scoring.clusters import common_price, common_scope, peaks_of
 from tests.by_hand import attention, chain, head, layer, matmul, round_chip, round_machine
@@ -127,8 +128,8 @@ def test_rules_that_a_plan_breaks_are_named_with_the_pool():
         pl.score_pooled_plan(
             split_between("a", layers=60), tiny_graph(60), cluster, work.replace(batch_size=60)
         )
-    with pytest.raises(pl.InputError, match="give a batch_size"):
-        pl.score_pooled_plan(plan, graph, cluster, pl.Workload(requests_per_s=1.0))
+    with pytest.raises(pl.InputError, match="and with exclude=, give the rate"):
+        pl.score_pooled_plan(plan, graph, cluster, pl.Workload(arrivals="poisson"))
 
 
 def test_a_pooled_plan_is_a_plan_that_survives_json():
@@ -206,6 +207,55 @@ def test_a_plan_on_two_pools_is_priced_as_a_hand_does_it():
     )
     assert two.tpot_s == 41.5 + 2  # both replicas share the link
     assert (two.power_w, two.chips) == (900.0, 4)
+
+
+def test_at_a_rate_a_plan_on_two_pools_is_priced_as_a_hand_does_it():
+    def at(rate: float) -> pl.Score:
+        work = pl.Workload(prompt_tokens=4, output_tokens=3, requests_per_s=rate)
+        return pl.score_pooled_plan(pooled(*SPLIT), PAIR, two_pools(), work)
+
+    score = at(0.004)
+    # The prompt of 61.5 s, half a round of 41.5 s, and the queue for the slower stage, which works
+    # 28.5 s on each prompt: Pollaczek and Khinchine's load × work / 2 (1 - load).
+    load = 0.004 * 28.5
+    assert score.queued_s == 0
+    assert score.ttft_s == pytest.approx(61.5 + 41.5 / 2 + load * 28.5 / (2 * (1 - load)))
+    assert (score.requests_per_s, score.tokens_per_s) == pytest.approx((0.004, 0.012))
+    assert (score.power_w, score.energy_per_token_j) == (450.0, pytest.approx(450 / 0.012))
+    assert score.usd_per_million_tokens == pytest.approx(1e6 * 10.8 / 3600 / 0.012)
+    assert score.mfu_fraction == pytest.approx((820 + 2 * 420) * 0.004 / 200)
+    # Little: as many are in flight as come while one stays, its wait for a turn included.
+    stays_s = score.request_s - load * 28.5 / (2 * (1 - load))
+    assert 0.004 * stays_s < score.batch_size == 1 < 0.006 * stays_s
+    assert at(0.006).batch_size == 2
+    with pytest.raises(
+        pl.InfeasibleError, match=r"is more than the plan can serve: 0\.0101\d"
+    ) as no:
+        at(0.02)
+    assert no.value.capacity == pytest.approx(0.0102, abs=1e-4)
+    at(0.999 * no.value.capacity)
+
+
+def test_at_a_rate_a_plan_on_one_pool_scores_as_on_its_topology():
+    compared = 0
+    for case in range(4):
+        dice = random.Random(f"pooling at a rate {case}")
+        graph, topology = random_graph(dice), random_topology(dice, "switch")
+        work = random_workload(dice).replace(
+            batch_size=None, arrivals="steady", requests_per_s=dice.choice((1.0, 100.0))
+        )
+        cluster = Cluster(name="one", pools=(Pool(name="only", topology=topology),))
+        for plan in list(all_plans(graph, topology, work))[::17]:
+            score = scored(plan, graph, topology, work)
+            if score is None:
+                continue
+            compared += 1
+            found = pl.score_pooled_plan(pooled_as(plan, "only"), graph, cluster, work)
+            assert (found.load, found.stages) == (score.load, score.stages)
+            for name in type(score).model_fields:
+                if isinstance(getattr(score, name), float):
+                    assert getattr(found, name) == pytest.approx(getattr(score, name), rel=1e-9)
+    assert compared > 5
 
 
 def test_inside_a_pool_a_hop_goes_over_its_fabric():
