@@ -176,6 +176,8 @@ def disaggregate_pools(
     chips: Chips = None,
     decode_chips: DecodeChips = None,
     software: Stack = None,
+    usable_memory: Usable = None,
+    drafts: Drafts,
     goal: Goal,
     space: SpaceName = "engine",
     counts: Counts,
@@ -185,11 +187,12 @@ def disaggregate_pools(
     """Find the best prefill pool and decode pool, and prove them."""
     handing.check()
     stack = software or handing.software
-    of_first: dict[str, Any] = {"chips": chips, "software": stack, "counts": counts, "goal": goal}
-    asked = asked_of(model, prefill, formats, requests, **of_first)
+    of_first: dict[str, Any] = {"chips": chips, "drafts": drafts, "counts": counts, "goal": goal}
+    of_both: dict[str, Any] = {"software": stack, "usable_memory": usable_memory}
+    asked = asked_of(model, prefill, formats, requests, **of_first, **of_both)
     other = None
     if decode is not None:
-        machine = machine_of(decode, decode_chips, software=stack, option="--decode-chips")
+        machine = machine_of(decode, decode_chips, option="--decode-chips", **of_both)
         other = counts.owned(machine, counted_name(decode).name)
     if other is None and decode_chips is not None:
         raise InputError(
@@ -243,21 +246,18 @@ def pair_machines(
     chips: Chips = None,
     expert_chips: ExpertChips = None,
     software: Stack = None,
+    usable_memory: Usable = None,
     goal: Goal,
     counts: Counts,
     format: Shape = "table",
 ) -> None:
     """Find the best plan with attention on one machine and feed-forward parts (experts) on
     another, and prove it; decode alone."""
-    of_first: dict[str, Any] = {
-        "chips": chips,
-        "software": software,
-        "counts": counts,
-        "goal": goal,
-    }
-    asked = asked_of(model, attention, formats, requests, **of_first)
+    of_first: dict[str, Any] = {"chips": chips, "counts": counts, "goal": goal}
+    of_both: dict[str, Any] = {"software": software, "usable_memory": usable_memory}
+    asked = asked_of(model, attention, formats, requests, **of_first, **of_both)
     options = {"link": _link(link, link_latency), **_priced_options(goal, counts)}
-    machine = machine_of(experts, expert_chips, software=software, option="--expert-chips")
+    machine = machine_of(experts, expert_chips, option="--expert-chips", **of_both)
     other = counts.owned(machine, counted_name(experts).name)
     with at_work("planning both machines"):
         result = pl.disaggregate_attention(

@@ -619,6 +619,15 @@ PAIRED = (
 )
 
 
+def test_pools_take_drafts_and_a_share_of_the_memory(run):
+    asked = ("disaggregate", "llama-3.1-8b", "hgx-h100:2", "--link", "50 GB/s", "--format", "json")
+    plain = run(*asked).fields
+    drafted = run(*asked, "--draft", "llama-3.2-1b", "--usable-memory", "50 %").fields
+    assert drafted["score"]["tpot_s"] < plain["score"]["tpot_s"]
+    small, large = (one["score"]["memory_headroom_bytes"] for one in (drafted, plain))
+    assert small < large - 30e9
+
+
 def test_a_pair_of_machines_is_planned_and_shown(run):
     asked = (*PAIRED, "--link", "400 GB/s", "--link-latency", "5 us")
     text = run(*asked)
