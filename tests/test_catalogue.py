@@ -469,7 +469,9 @@ def test_an_unknown_software_stack_is_refused_for_a_machine_in_json(tmp_path):
 def test_json_that_is_no_machine_is_refused_in_one_sentence(tmp_path, text):
     path = tmp_path / "mine.json"
     path.write_text(text, encoding="utf-8")
-    assert str(refusal(pl.load_topology, path)).startswith("Topology")
+    sentence = str(refusal(pl.load_topology, path))
+    assert sentence.startswith(f"{path}: ")
+    assert sentence.count("\n") == 0
 
 
 # ── Software stacks ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -28,7 +28,7 @@ from planner.models.pruning import pruned
 from planner.models.storage import Formats, Storage
 from planner.readers.cluster_file import cluster_from
 from planner.readers.configs.huggingface import Read, read_fields
-from planner.readers.files import read_text, read_toml
+from planner.readers.files import read_record, read_toml
 from planner.readers.hub_cache import cache_folder, cached_snapshot
 from planner.readers.model_files import (
     INDEX,
@@ -322,7 +322,7 @@ def _loaded_topology(name: str | Path, chips: int | None, software: str | None) 
         run = read_run(path, "a topology")
         if run is not None:
             return described_topology(run.machine, chips=chips, software=software)
-        topology = Topology.from_json(read_text(path, "a topology"))
+        topology = read_record(Topology, path, "a machine")
         if software is not None:
             topology = topology.replace(software=load_software(software))
         return topology if chips is None else topology.replace(chips=chips)
@@ -353,7 +353,7 @@ def load_cluster(name: str | Path) -> Cluster:
     """
     path = _as_path(name, (".toml", ".json"))
     if path is not None and path.suffix == ".json":
-        return Cluster.from_json(read_text(path, "a cluster"))
+        return read_record(Cluster, path, "a cluster")
     is_cluster = path is not None or _known(str(name), _folder("clusters"), {}) is not None
     if not is_cluster and _known(str(name), topology_table(), topology_aliases()) is not None:
         raise InputError(

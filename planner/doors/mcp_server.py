@@ -10,7 +10,7 @@ from planner import __version__
 from planner.doors.answers import ANSWERS, Answer
 from planner.doors.asking import names_of
 from planner.doors.desk import Desk
-from planner.doors.questions import QUESTIONS, Question
+from planner.doors.questions import QUESTION, QUESTIONS, Question
 from planner.errors import (
     InfeasibleError,
     InputError,
@@ -151,7 +151,7 @@ async def _called(desk: Desk, name: str, arguments: dict[str, Any]) -> "CallTool
     try:
         if name not in QUESTIONS:
             raise UnknownNameError("tool", name, QUESTIONS)
-        answer = await _asked(desk, QUESTIONS[name].from_fields(arguments))
+        answer = await _asked(desk, QUESTIONS[name].from_fields(arguments, whole=QUESTION))
     except PlannerError as error:
         return _refused(f"{_kind_of(error)}: {error}")
     except Exception as error:

@@ -1,8 +1,10 @@
 """What a program may ask: a record for each question, every field of it bounded."""
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from planner.answers.question import ASKED, SAMPLE_FIELDS
 from planner.errors import InputError, shortened
@@ -13,7 +15,11 @@ from planner.units import Count, Seconds
 FILES = (".json", ".toml", ".gguf", ".onnx", ".safetensors", ".csv", ".yaml", ".yml")
 FIELDS = tuple(ASKED | SAMPLE_FIELDS)
 """All that can be made best or limited."""
+QUESTION = "the question"
+"""What people write, in refusals of it."""
 MOST_SECONDS = 120.0
+HANDLE = re.compile(r"a[0-9]{1,9}(\.[0-9]{1,2})?")
+"""Of an answer: a1, or a2.1 of one machine of several."""
 
 
 def _no_file(name: str) -> str:
@@ -26,12 +32,25 @@ def _no_file(name: str) -> str:
     return name
 
 
+def _handle(name: str) -> str:
+    """That of an answer."""
+    if HANDLE.fullmatch(name) is None:
+        raise PydanticCustomError(
+            "handle", "must be the handle of an earlier answer, such as a1 or a2.1"
+        )
+    return name
+
+
 Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_no_file)]
 FieldName = Annotated[
     str, Field(min_length=1, max_length=100, json_schema_extra={"enum": list(FIELDS)})
 ]
 Figure = Annotated[float, Field(ge=0)] | Annotated[str, Field(max_length=100)]
-Handle = Annotated[str, Field(pattern=r"^a[0-9]{1,9}(\.[0-9]{1,2})?$", max_length=16)]
+Handle = Annotated[
+    str,
+    Field(max_length=16, json_schema_extra={"pattern": f"^{HANDLE.pattern}$"}),
+    AfterValidator(_handle),
+]
 Degree = Annotated[int, Field(ge=1, le=100_000)]
 
 
@@ -40,18 +59,6 @@ class Timed(Record):
 
     time_limit_s: Annotated[Seconds, Field(gt=0, le=MOST_SECONDS)] = 20.0
     """After so long the best answer so far is given, with the bound that was proved until then."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def check_no_truth(cls, given: Any) -> Any:
-        """Only what may be true or false is, which else would count as 1 and 0."""
-        fields = given.items() if isinstance(given, dict) else ()
-        for name, value in fields:
-            known = cls.model_fields.get(name)
-            if isinstance(value, bool) and known is not None and known.annotation is not bool:
-                said = str(value).lower()
-                raise InputError(f"{shortened(name)} must be a number or a text, not {said}")
-        return given
 
 
 class Served(Timed):

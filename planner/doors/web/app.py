@@ -2,13 +2,13 @@
 
 import json
 import math
-import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from planner.doors.jobs import SHORT, Jobs, UnknownJobError, refusal_of
 from planner.doors.keeping import Job
+from planner.doors.questions import HANDLE, QUESTION
 from planner.doors.web.gate import MOST_BYTES, Gate
 from planner.doors.web.openapi import ASKED, docs_html, document
 from planner.doors.web.pages import (
@@ -23,6 +23,7 @@ from planner.doors.web.pages import (
     report_html,
 )
 from planner.errors import InputError, PlannerError, UnknownNameError
+from planner.faults import unique
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -36,7 +37,6 @@ LOOK_S = 0.02
 LONGEST_LOOK_S = 0.25
 JSON = "application/json"
 STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
-HANDLE = re.compile(r"a[0-9]{1,9}(\.[0-9]{1,2})?")
 
 Endpoint = Callable[["Request"], Awaitable["Response"]]
 
@@ -82,7 +82,7 @@ class Door:
         if kind not in ASKED:
             unknown = UnknownNameError("question", kind, ASKED)
             return _error(404, str(unknown))
-        question = ASKED[kind].from_fields(await _body(request))
+        question = ASKED[kind].from_fields(await _body(request), whole=QUESTION)
         wait_s = _wait_s(request, MOST_WAIT_S if kind in SHORT else 0.0)
         job = await self._looked_at(self._jobs.ask(kind, question), wait_s)
         if job.is_open:
@@ -160,7 +160,7 @@ class Door:
             fields = question_of(asked)
             kind = asked["plain"]
             fields = front_fields(fields) if kind == "pareto" else fields
-            job = self._jobs.ask(kind, ASKED[kind].from_fields(fields))
+            job = self._jobs.ask(kind, ASKED[kind].from_fields(fields, whole=QUESTION))
         job = await self._looked_at(job, PLAIN_WAIT_S)
         kept = {name: value for name, value in asked.items() if name not in ("plain", "job")}
         told = outcome_html(job, f"/?{urlencode(kept | {'job': job.id})}")
@@ -189,7 +189,9 @@ async def _body(request: "Request") -> Any:
         raise BadRequestError(f"a question is JSON: send it with 'Content-Type: {JSON}'")
     text = await request.body()
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=unique)
+    except InputError as error:
+        raise BadRequestError(f"{QUESTION}: {error}") from None
     except (ValueError, RecursionError):
         raise BadRequestError("the body is no JSON that can be read") from None
 
