@@ -59,7 +59,11 @@ REFUSED = [
     (Cable, {"length_m": math.inf}, "Cable.length_m must be a finite number, not inf"),
     (Cable, {"length_m": -math.inf}, "Cable.length_m must be a finite number, not -inf"),
     (Cable, {"length_m": None}, "Cable.length_m must be a number, not None"),
-    (Cable, {"length_m": 1, "colour": "red"}, "Cable.colour is not a field of it; did you mean length_m or strands?"),
+    (
+        Cable,
+        {"length_m": 1, "colour": "red"},
+        "Cable.colour is not a field of it; did you mean length_m or strands?",
+    ),
     (Cable, {"length_m": 1, "strands": (1, 2, 3, 4)}, "Cable.strands: at most 3 of them, not 4"),
     (Cable, {"length_m": 1, "strands": (13,)}, "Cable: 13 brings bad luck"),
     (
@@ -163,7 +167,10 @@ def test_replacing_a_field_leaves_the_others_and_validates_the_whole():
         CABLE.replace(length_m=0)
     with pytest.raises(InputError, match=r"^Cable\.strands: at most 3"):
         CABLE.replace(strands=(1, 2, 3, 4))
-    with pytest.raises(InputError, match=r"^Cable\.colour is not a field of it; did you mean length_m or strands\?$"):
+    with pytest.raises(
+        InputError,
+        match=r"^Cable\.colour is not a field of it; did you mean length_m or strands\?$",
+    ):
         CABLE.replace(colour="red")
 
 

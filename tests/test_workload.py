@@ -129,7 +129,9 @@ def test_a_rate_that_is_none_is_refused(bad):
 
 
 def test_a_field_that_it_has_not_is_refused():
-    with pytest.raises(InputError, match=r"^Workload\.concurrency is not a field of it; did you mean "):
+    with pytest.raises(
+        InputError, match=r"^Workload\.concurrency is not a field of it; did you mean "
+    ):
         Workload(concurrency=4)
 
 

@@ -10,8 +10,8 @@ from itertools import count
 from threading import BoundedSemaphore, Lock
 
 from planner.answers.results import Result
-from planner.doors.answers import Answer
-from planner.doors.asking import Answered, answered
+from planner.doors.answers import Answer, Answered
+from planner.doors.asking import answered
 from planner.doors.questions import ExplainQuestion, PlanQuestion, Question, VerifyQuestion
 from planner.errors import InputError, NoPlanFoundError, PlannerError
 from planner.studies.sweeps.workers import LostError, Processes

@@ -27,7 +27,8 @@ EXTRA = "planner mcp needs the package mcp: pip install 'spread-planner[mcp]'"
 INSTRUCTIONS = """\
 Plans how to spread a large model over chips, prices the plan, and proves that no better one exists.
 Ask `names` for models, machines and fields before guessing them. `size` answers "how few chips", \
-`plan` "how best on this machine", `compare` "on which of these", `score` "what does my split \
+`plan` "how best on this machine", `compare` "on which of these", `pareto` "what is worth having \
+when several figures count", `score` "what does my split \
 cost", `score_command` "what does this vllm serve line cost"; `verify` and `explain` take the handle of an earlier answer (a1).
 Repeat status and bound as they are: "optimal" is proved by the price list for the plans named in \
 `space`, "feasible" is not. Prices are predictions: say low to high (4 of 5 measurements), and \
@@ -188,7 +189,8 @@ def _kind_of(error: PlannerError) -> str:
 def _given(answer: Answer) -> "CallToolResult":
     from mcp.types import CallToolResult, TextContent
 
-    fields = answer.model_dump(mode="json")
+    # A picture is read by nobody here, and takes more words than all the rest.
+    fields = answer.model_dump(mode="json", exclude={"svg"})
     return CallToolResult(
         content=[TextContent(type="text", text=answer.summary)], structured_content=fields
     )

@@ -11,6 +11,7 @@ from planner.errors import InputError, shortened
 from planner.machines.engine import Space
 from planner.records import Record
 from planner.units import Count, Seconds
+from planner.workload import DraftKind
 
 FILES = (".json", ".toml", ".gguf", ".onnx", ".safetensors", ".csv", ".yaml", ".yml")
 FIELDS = tuple(ASKED | SAMPLE_FIELDS)
@@ -46,6 +47,9 @@ FieldName = Annotated[
     str, Field(min_length=1, max_length=100, json_schema_extra={"enum": list(FIELDS)})
 ]
 Figure = Annotated[float, Field(ge=0)] | Annotated[str, Field(max_length=100)]
+Price = Annotated[float, Field(gt=0, le=1e9)] | Annotated[str, Field(max_length=100)]
+Prices = Annotated[dict[Name, Price], Field(max_length=8)]
+Users = Annotated[int, Field(ge=1, le=1_000_000)] | Literal["max"]
 Handle = Annotated[
     str,
     Field(max_length=16, json_schema_extra={"pattern": f"^{HANDLE.pattern}$"}),
@@ -61,6 +65,20 @@ class Timed(Record):
     """After so long the best answer so far is given, with the bound that was proved until then."""
 
 
+class Drafts(Record):
+    """How tokens are guessed before the model checks them."""
+
+    model: Name
+    """Of the catalogue, that guesses them; "lookup": they are looked up in the text so far."""
+    tokens: Annotated[int, Field(ge=1, le=64)] | Literal["best"] = 4
+    """Guessed for each pass; best: as many as are."""
+    kind: DraftKind | None = None
+    """Of what guesses; gives the acceptance rate where none is stated."""
+    acceptance_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Probability that a guess is kept where those before it are; none: as is usual of the kind,
+    else 0.7."""
+
+
 class Served(Timed):
     """A model and what it is asked to serve."""
 
@@ -74,11 +92,17 @@ class Served(Timed):
     """Of one request."""
     output_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 256
     """Of one request."""
-    users: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """Requests in flight at once, in the whole deployment. None, and no rate: as many as are
-    best."""
+    users: Users | None = None
+    """Requests in flight at once, in the whole deployment; max: as many as are best. None, and no
+    rate: 8, but max where that makes the objective, or what is limited, better."""
     requests_per_s: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Requests that arrive each second, as a Poisson stream; in place of `users`."""
+    drafts: Drafts | None = None
+    """How tokens are guessed ahead (speculative decoding); none: they are not."""
+    prices: Prices = Field(default={})
+    """Of one's own, by machine as it is named here: USD for each chip and hour, or text with a
+    unit: {"hgx-h100": "2.10 USD/h"}, or "20000 USD/month" of a lease. Others have the
+    catalogue's."""
 
 
 class Limited(Served):
@@ -97,19 +121,21 @@ class PlanQuestion(Limited):
     """Find the best way to spread a model over one machine, and prove it."""
 
     machine: Name
-    """Of the catalogue, such as hgx-h100; the tool `names` lists them."""
+    """Of the catalogue, such as hgx-h100, or hgx-h100:16 for 16 chips of it; the tool `names` lists
+    them."""
     chips: Annotated[Count, Field(le=100_000)] | None = None
     """Of the machine; none: as many as it is described with."""
     software: Name | None = None
     """Such as vllm, sglang or tensorrt-llm; none: what fits chip and model."""
     objective: FieldName | None = None
-    """The field to make best: times and costs as low as can be, rates as high. None: tpot_s, of as
-    many users as are best tokens_per_s, of a diffusion model image_s."""
+    """The field to make best: times and costs as low as can be, rates as high. None: tpot_s, of a
+    diffusion model image_s."""
 
 
 class SizeQuestion(Limited):
     """Find how few chips of each machine serve a demand within limits, and what they cost; the
-    cheapest first."""
+    cheapest first. Where neither users nor a rate are given, the model just has to fit and to keep
+    the limits."""
 
     machines: Annotated[tuple[Name, ...], Field(min_length=1, max_length=8)]
     """Names of the catalogue; "hgx-h100:16" takes at most 16 chips of it."""
@@ -169,8 +195,8 @@ class NamesQuestion(Timed):
 
 
 class ParetoQuestion(Served):
-    """Find the plans worth having on one machine when several figures count, with a picture of
-    the first two."""
+    """Find the plans worth having on one machine when several figures count: none is better than
+    another in all of them. Where neither users nor a rate are given, of any number of users."""
 
     machine: Name
     """Of the catalogue."""
@@ -197,6 +223,9 @@ class MapQuestion(Timed):
     """Names of the catalogue."""
     metric: Literal["energy_per_token_j", "usd_per_million_tokens", "chips"] = "energy_per_token_j"
     """Of which the least is the best."""
+    prices: Prices = Field(default={})
+    """Of one's own, by machine: USD for each chip and hour, or text with a unit; others have the
+    catalogue's."""
     family: Literal["dense", "moe"] = "dense"
     """Of models: all parameters at work, or experts."""
     prompt_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
@@ -252,6 +281,9 @@ class CommandQuestion(Timed):
     """Of one request."""
     users: Annotated[int, Field(ge=1, le=1_000_000)] = 8
     """Requests in flight at once, in the whole deployment."""
+    prices: Prices = Field(default={})
+    """Of one's own: USD for each chip and hour of the machine, or text with a unit; none: the
+    catalogue's."""
     best: bool = True
     """Whether the best plans are looked for too."""
 
@@ -275,6 +307,7 @@ QUESTIONS: dict[str, type[Question]] = {
     "plan": PlanQuestion,
     "size": SizeQuestion,
     "score": ScoreQuestion,
+    "pareto": ParetoQuestion,
     "compare": CompareQuestion,
     "verify": VerifyQuestion,
     "explain": ExplainQuestion,
@@ -283,7 +316,6 @@ QUESTIONS: dict[str, type[Question]] = {
 }
 """By the name that each door has for it."""
 PICTURED: dict[str, type[Question]] = {
-    "pareto": ParetoQuestion,
     "map": MapQuestion,
     "audit": AuditQuestion,
     "report": ReportQuestion,

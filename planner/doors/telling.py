@@ -1,6 +1,7 @@
 """Results as the short records that programs are answered."""
 
 import math
+from typing import TypeVar
 
 from planner.answers.certificates import Verdict
 from planner.answers.question import ASKED, SAMPLE_FIELDS
@@ -8,9 +9,11 @@ from planner.answers.reasons import Reasons
 from planner.answers.results import Result
 from planner.answers.sizings import SizedMachine, Sizing
 from planner.doors.answers import (
+    CommandAnswer,
     CompareAnswer,
     Effect,
     ExplainAnswer,
+    FrontAnswer,
     NamesAnswer,
     PlanAnswer,
     ScoreAnswer,
@@ -69,6 +72,17 @@ UNITS = {"%": "fraction", "": "count", "B": "bytes"}
 """Where a person reads another one than the field has."""
 MOST_LINES = 8
 """Of doubts, of assumptions and of what explains."""
+
+
+A = TypeVar("A", PlanAnswer, SizeAnswer, CompareAnswer, ScoreAnswer, FrontAnswer, CommandAnswer)
+
+
+def with_defaults(answer: A, taken: dict[str, str]) -> A:
+    """An answer that says what was not given, and what was taken in its place."""
+    if not taken:
+        return answer
+    said = ", ".join(f"{name} {value}" for name, value in taken.items())
+    return answer.replace(summary=f"{answer.summary}\ndefaults used: {said}", not_given=taken)
 
 
 def plan_told(result: Result, handle: str) -> PlanAnswer:

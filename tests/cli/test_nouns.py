@@ -2,8 +2,9 @@
 
 import pytest
 
+from planner.catalogue import counted_name
 from planner.cli.groups import Drafts, Formats
-from planner.cli.nouns import counted_name, labelled, speculation_of
+from planner.cli.nouns import labelled, speculation_of
 from planner.errors import InputError
 from tests.terminal import refused
 
