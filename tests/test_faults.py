@@ -123,11 +123,14 @@ class Screw(Record):
     turns: Annotated[int, Field(ge=1)]
 
 
+Key = Annotated[str, Field(max_length=5)]
+
+
 class Desk(Record):
     """Parts of several kinds, and figures in several ways."""
 
     parts: Annotated[tuple[Annotated[Board | Screw, Field(discriminator="kind")], ...], Field(max_length=3)] = ()  # fmt: skip
-    limits: dict[Annotated[str, Field(max_length=5)], float | Annotated[str, Field(max_length=8)]] = {}  # fmt: skip
+    limits: dict[Key, float | Annotated[str, Field(max_length=8)]] = Field(default={})
     ends: tuple[int | str, int | str] = (0, 1)
     finish: Literal["oil", "wax"] | Literal["none"] = "oil"
     drawers: int | None = None
@@ -152,7 +155,10 @@ class Desk(Record):
         ({"ends": [1]}, "ends[1] is missing"),
         ({"parts": [{"kind": "screw", "turns": 0}]}, "parts[0].turns must be at least 1, not 0"),
         ({"parts": [{"kind": "board", "width_m": 11}]}, "parts[0].width_m must be at most 10, not 11"),
-        ({"parts": [{"kind": "screw", "turn": 1, "turns": 1}]}, "parts[0].turn is not a field of the desk; did you mean turns or kind?"),
+        (
+            {"parts": [{"kind": "screw", "turn": 1, "turns": 1}]},
+            "parts[0].turn is not a field of the desk; did you mean turns or kind?",
+        ),
         ({"parts": [{"kind": "nail"}]}, "parts[0] must be of a kind that there is: board or screw, not {'kind': 'nail'}"),
         ({"parts": [{}]}, "parts[0] must say in kind of which kind it is, not {}"),
         ({"parts": [{"kind": "screw", "turns": 1}] * 4}, "parts must have at most 3 entries, not 4"),

@@ -13,6 +13,21 @@ Status = Literal["optimal", "feasible"]
 bound."""
 
 
+class SoFar(Record):
+    """How far a search has come."""
+
+    field: str
+    """That is made best."""
+    best: float | None = None
+    """Of the best plan so far, in the unit of the field; none: there is no plan yet."""
+    bound: float | None = None
+    """Proved so far: no plan is better."""
+    gap: float | None = None
+    """Between the two, as a fraction of the best."""
+    text: str
+    """In words."""
+
+
 class Told(Record):
     """A figure of a plan, with where measurements of it would lie."""
 

@@ -15,6 +15,7 @@ from planner.doors.nouns import (
     usual_users,
     workload_asked,
 )
+from planner.doors.progress import Herald
 from planner.doors.questions import (
     AuditQuestion,
     CommandQuestion,
@@ -145,7 +146,13 @@ def _why(question: ExplainQuestion, earlier: Result) -> Any:
 
 def _plan(question: PlanQuestion, handle: str) -> Answered:
     graph, goal, users = _aimed(question)
-    result = partition(graph, machine_asked(question), workload_asked(question, users), **goal)
+    result = partition(
+        graph,
+        machine_asked(question),
+        workload_asked(question, users),
+        **goal,
+        progress=Herald(_field(goal)),
+    )
     taken = not_given(question, graph, users, result.field)
     return Answered(with_defaults(plan_told(result, handle), taken), {handle: result})
 
@@ -200,7 +207,8 @@ def _compare(question: CompareQuestion, handle: str) -> Answered:
         zip(question.machines, machines, strict=True), start=1
     ):
         try:
-            result = partition(graph, machine, workload, **goal)
+            herald = Herald(_field(goal), name)
+            result = partition(graph, machine, workload, **goal, progress=herald)
         except InfeasibleError as error:
             refusals.append((name, f"infeasible, proved: {error}"))
         except NoPlanFoundError as error:

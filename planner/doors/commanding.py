@@ -4,6 +4,7 @@ from planner import catalogue
 from planner.answers.results import Result
 from planner.doors.answers import Answered, CommandAnswer
 from planner.doors.nouns import check_prices, not_given, priced
+from planner.doors.progress import Herald
 from planner.doors.questions import CommandQuestion
 from planner.doors.telling import figures_told, with_defaults
 from planner.launches.commands import read_command
@@ -43,6 +44,7 @@ def command_answer(question: CommandQuestion, handle: str) -> Answered:
         chips=question.chips,
         best=question.best,
         time_limit_s=question.time_limit_s,
+        progress=Herald("request_s"),
         owned=lambda machine: priced(machine, question.machine, question),
     )
     found = found.replace(remarks=(*modelled.remarks, *found.remarks))

@@ -49,7 +49,8 @@ def priced(
     given = question.prices.get(name)
     if given is None:
         return machine
-    text = given if isinstance(given, str) else f"{given} USD/h"
+    is_bare = not isinstance(given, str) or given.strip().replace(".", "", 1).isdecimal()
+    text = f"{given} USD/h" if is_bare else str(given)
     return with_price(machine, text, f"prices.{name}")
 
 

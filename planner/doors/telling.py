@@ -19,6 +19,7 @@ from planner.doors.answers import (
     ScoreAnswer,
     SizeAnswer,
     SizedAnswer,
+    SoFar,
     Told,
     VerifyAnswer,
 )
@@ -251,6 +252,22 @@ def reasons_told(reasons: Reasons) -> ExplainAnswer:
             Effect(what=one.shape, effect=one.effect, proved=one.proved)
             for one in reasons.alternatives[:MOST_LINES]
         ),
+    )
+
+
+def so_far_told(field: str, best: float | None, bound: float | None, where: str = "") -> SoFar:
+    """How far a search has come, on a machine of several where one is named."""
+    best, bound = _finite(best), _finite(bound)
+    gap = abs(best - bound) / abs(best) if best and bound is not None else None
+    title = ALL_WORDS[field].title
+    words = ["no plan yet" if best is None else f"best {title} so far {field_text(field, best)}"]
+    if bound is not None:
+        words.append(f"no plan is better than {field_text(field, bound)}")
+    if gap is not None:
+        words.append(f"gap {100 * gap:.2g} %")
+    text = "; ".join(words)
+    return SoFar(
+        field=field, best=best, bound=bound, gap=gap, text=f"{where}: {text}" if where else text
     )
 
 

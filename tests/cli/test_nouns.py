@@ -63,7 +63,7 @@ def test_offers_of_one_machine_are_ranked_in_one_table(run):
     ("arguments", "said"),
     [
         (("plan", "qwen3-0.6b", "hgx-h100:2", "--chips", 4), "--chips 4 and hgx-h100:2 name"),
-        (("score", "qwen3-0.6b", "hgx-h100:x"), "chips must be a whole number, not 'x'"),
+        (("score", "qwen3-0.6b", "hgx-h100:x"), "the chips of 'hgx-h100:x' must be a whole number"),
         (
             ("disaggregate", "qwen3-0.6b", "hgx-h100", "l4:2", "--decode-chips", 4),
             "--decode-chips 4 and l4:2 name",

@@ -62,7 +62,9 @@ def test_an_answer_tells_its_defaults_in_words_too():
     assert answer.summary.endswith("defaults used: users 8, prompt_tokens 1024, output_tokens 256")
 
 
-@pytest.mark.parametrize("prices", [{"hgx-h100": 2.5}, {"hgx-h100:2": "2.50 USD/h"}])
+@pytest.mark.parametrize(
+    "prices", [{"hgx-h100": 2.5}, {"hgx-h100": "2.5"}, {"hgx-h100:2": "2.50 USD/h"}]
+)
 def test_a_price_of_ones_own_is_that_of_each_chip(prices):
     machine = machine_asked(asked(machine="hgx-h100:2", prices=prices))
     assert (machine.chips, machine.price.usd_per_chip_hour) == (2, 2.5)
@@ -72,7 +74,7 @@ def test_a_price_of_ones_own_is_that_of_each_chip(prices):
 def test_prices_are_those_of_machines_that_are_asked_about():
     for prices, said in (
         ({"l4": 1}, "prices names 'l4', and the question asks about hgx-h100"),
-        ({"hgx-h100": "2"}, "prices.hgx-h100 needs a number and a unit of dollars per hour"),
+        ({"hgx-h100": "2 GB"}, "prices.hgx-h100 needs a number and a unit of dollars per hour"),
     ):
         with pytest.raises(InputError, match=said):
             machine_asked(asked(prices=prices))

@@ -92,5 +92,7 @@ def test_limits_are_figures_or_text_with_a_unit():
 
 @pytest.mark.parametrize("field", ["users", "requests_per_s", "chips", "time_limit_s", "sure"])
 def test_true_is_no_number(field):
-    with pytest.raises(InputError, match=f"{field} must be a (whole )?number, not true"):
+    with pytest.raises(
+        InputError, match=f"{field} must be a (whole )?number( or .max.)?, not true"
+    ):
         PlanQuestion.from_fields(PLAN | {field: True}, whole=QUESTION)

@@ -12,9 +12,9 @@ from planner.doors.questions import HANDLE, QUESTION
 from planner.doors.web.gate import MOST_BYTES, Gate
 from planner.doors.web.openapi import ASKED, docs_html, document
 from planner.doors.web.pages import (
+    FORMS,
     docs_page,
     first_of,
-    front_fields,
     outcome_html,
     page_file,
     page_html,
@@ -144,7 +144,7 @@ class Door:
             asked = first_of(request.query_params.multi_items())
         except InputError as error:
             return _html(page_html({}, refusal_html(str(error))), 400)
-        if asked.get("plain") not in ("plan", "pareto") and "job" not in asked:
+        if asked.get("plain") not in FORMS and "job" not in asked:
             return _html(page_html(asked))
         try:
             return _html(page_html(asked, await self._outcome(asked)))
@@ -157,10 +157,9 @@ class Door:
         if "job" in asked:
             job = self._jobs.job(asked["job"])
         else:
-            fields = question_of(asked)
             kind = asked["plain"]
-            fields = front_fields(fields) if kind == "pareto" else fields
-            job = self._jobs.ask(kind, ASKED[kind].from_fields(fields, whole=QUESTION))
+            question = ASKED[kind].from_fields(question_of(asked, kind), whole=QUESTION)
+            job = self._jobs.ask(kind, question)
         job = await self._looked_at(job, PLAIN_WAIT_S)
         kept = {name: value for name, value in asked.items() if name not in ("plain", "job")}
         told = outcome_html(job, f"/?{urlencode(kept | {'job': job.id})}")

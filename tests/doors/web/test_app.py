@@ -125,6 +125,37 @@ def test_what_is_no_json_is_refused(started, body):
     assert "no JSON" in refused(answer, 400)
 
 
+def test_a_name_that_stands_twice_is_refused_by_name(started):
+    answer = started().post(
+        "/api/score",
+        content=b'{"model": "a", "machine": "b", "model": "c"}',
+        headers={"content-type": "application/json"},
+    )
+    assert refused(answer, 400) == "the question: model is given twice; give it once"
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "words"),
+    [
+        ("size", {"machines": "hgx-h100:1, l4:1"}, "handles for verify and explain: "),
+        ("compare", {"machines": "hgx-h100:1, l4:1"}, "the best tpot_s of each machine"),
+        ("score", {"machine": "hgx-h100:2", "tensor_parallel": "2"}, "plan: TP2"),
+        (
+            "score_command",
+            {"command": "vllm serve Qwen/Qwen3-0.6B", "machine": "hgx-h100:1"},
+            "handles for verify and explain: ",
+        ),
+        ("audit", {"claims": "1"}, "1 claim"),
+    ],
+    ids=str,
+)
+def test_every_form_is_answered_without_scripts(started, kind, fields, words):
+    lengths = {"model": "qwen3-0.6b", "prompt_tokens": "128", "output_tokens": "16"}
+    page = started().get("/", params=lengths | fields | {"plain": kind})
+    assert page.status_code == 200, page.text[-500:]
+    assert words in page.text
+
+
 def test_a_form_of_another_page_is_no_question(started):
     answer = started().post("/api/score", content=json.dumps(SCORE))
     assert "application/json" in refused(answer, 400)

@@ -40,6 +40,21 @@ def test_what_work_raises_comes_back(two):
         two.submit(operator.truediv, 1, 0).result()
 
 
+def told_on_the_way(count):
+    for number in range(count):
+        workers.tell(number)
+    return "done"
+
+
+def test_what_work_tells_on_the_way_is_heard_before_its_answer(two):
+    heard = []
+    with Processes(1, hear=heard.append) as listened_to:
+        assert listened_to.submit(told_on_the_way, 3).result() == "done"
+    assert heard == [0, 1, 2]
+    assert two.submit(told_on_the_way, 3).result() == "done"
+    workers.tell("nobody")  # here, where none is served
+
+
 def test_what_work_prints_does_not_garble_answers(two):
     assert two.submit(print, "a word", file=None).result() is None
     assert two.submit(abs, -1).result() == 1
