@@ -18,12 +18,12 @@ class SoFar(Record):
 
     field: str
     """That is made best."""
-    best: float | None = None
+    objective: float | None = None
     """Of the best plan so far, in the unit of the field; none: there is no plan yet."""
     bound: float | None = None
     """Proved so far: no plan is better."""
     gap: float | None = None
-    """Between the two, as a fraction of the best."""
+    """Between the two, as a fraction of the objective."""
     text: str
     """In words."""
 

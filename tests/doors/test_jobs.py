@@ -147,7 +147,7 @@ def test_a_job_under_way_says_how_far_it_is(started):
     kind.begun.wait()
     desk = jobs._open[int(job.id[1:])].desk
     assert jobs.job(job.id).so_far is None
-    desk.so_far = SoFar(field="tpot_s", best=0.02, bound=0.018, gap=0.1, text="gap 10 %")
+    desk.so_far = SoFar(field="tpot_s", objective=0.02, bound=0.018, gap=0.1, text="gap 10 %")
     assert jobs.job(job.id).so_far.gap == 0.1
     jobs.cancel(job.id)
     assert ended(jobs, job.id).so_far is None

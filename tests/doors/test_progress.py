@@ -41,5 +41,5 @@ def test_a_search_is_told_of_four_times_a_second_at_most(monkeypatch):
     herald = Herald("tpot_s", "l4")
     for elapsed_s in (0.0, 0.2, 0.3, 0.4, 0.54, 0.6, 0.9):
         herald(search(elapsed_s, objective=elapsed_s))
-    assert [one.best for one in heard] == [0.3, 0.6, 0.9]
+    assert [one.objective for one in heard] == [0.3, 0.6, 0.9]
     assert heard[0].text.startswith("l4: best")
