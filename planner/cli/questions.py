@@ -46,6 +46,8 @@ INSTEAD = {"minimize": "maximize", "maximize": "minimize", "batch": "rate", "rat
 """Of each option the one that it takes the place of."""
 COUNT = re.compile(r":[0-9]+$")
 """Behind the name of a machine: how many chips of it."""
+MACHINE_OF = {"chips": 1, "decode-chips": 2, "expert-chips": 2}
+"""Of options that say how many chips: which of the names, by number, is their machine's."""
 MOST_WORDS = 200
 """In a question's file: of names and of options."""
 
@@ -208,9 +210,11 @@ def words_of(words: Sequence[str]) -> list[str]:
     given |= {name.removeprefix("no-") for name in given}
     given |= {INSTEAD[name] for name in given if name in INSTEAD}
     options = {name: value for name, value in kept["options"].items() if name not in given}
-    names = kept["names"]
-    if "chips" in given:  # those that a name brings are changed as an option is
-        names = [COUNT.sub("", name) for name in names]
+    # Chips that a name brings are changed as an option is.
+    names = [
+        COUNT.sub("", name) if number in (MACHINE_OF.get(option) for option in given) else name
+        for number, name in enumerate(kept["names"])
+    ]
     # Names first: of one too many the last is told, and that is none of the file's.
     return [kept["command"], *names, *_words_of_options(options), *others]
 

@@ -191,4 +191,4 @@ class Keep:
             row = self._open.execute(
                 "SELECT result FROM results WHERE handle = ?", (handle,)
             ).fetchone()
-        return None if row is None else Result.from_json(row[0])
+        return None if row is None else Result.from_json(row[0], edited=False)

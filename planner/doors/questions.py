@@ -25,7 +25,9 @@ HANDLE = re.compile(r"a[0-9]{1,9}(\.[0-9]{1,2})?")
 
 def _no_file(name: str) -> str:
     """A name of the catalogue; programs do not get to say which files are read."""
-    if "/" in name or "\\" in name or name.lower().endswith(FILES):
+    # A count of chips may stand behind a file as behind a name.
+    parts = [part.strip().lower() for part in name.split(":")]
+    if "/" in name or "\\" in name or any(part.endswith(FILES) for part in parts):
         raise InputError(
             f"{shortened(name)!r} names a file, and only names of the catalogue are taken here; the"
             " command planner reads files"

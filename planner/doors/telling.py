@@ -267,7 +267,11 @@ def so_far_told(field: str, best: float | None, bound: float | None, where: str 
         words.append(f"gap {100 * gap:.2g} %")
     text = "; ".join(words)
     return SoFar(
-        field=field, objective=best, bound=bound, gap=gap, text=f"{where}: {text}" if where else text
+        field=field,
+        objective=best,
+        bound=bound,
+        gap=gap,
+        text=f"{where}: {text}" if where else text,
     )
 
 

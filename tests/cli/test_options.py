@@ -50,7 +50,7 @@ from tests.terminal import SMALL, refused
         (("score", "qwen3-0.6b", "hgx-h100", "--expert", "2"), "expert_parallel = 2"),
         (("score", *SMALL, "--plan", "nowhere.json"), "nowhere.json cannot be read: No such file"),
         (("compare", "qwen3-0.6b"), "Missing argument 'topologies'"),
-        (("compare", "qwen3-0.6b", "hgx-h100:two"), "chips must be a whole number, not 'two'"),
+        (("compare", "qwen3-0.6b", "hgx-h100:two"), "the chips of 'hgx-h100:two' must be a whole number"),
         (("compare", "qwen3-0.6b", "hgx-h10"), "there is no topology called 'hgx-h10'"),
         (("plann",), "No such command 'plann'"),
         (("plan", *SMALL, "--prompt", "1.5"), "--prompt must be a whole number, not '1.5'; give one such as 64 or 128k"),

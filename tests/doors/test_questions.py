@@ -44,7 +44,16 @@ def test_all_that_is_asked_is_bounded_and_described(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["/etc/passwd", "../mine.toml", "a\\b", "mine.json", "Model.GGUF", "mine.safetensors"]
+    "name",
+    [
+        "/etc/passwd",
+        "../mine.toml",
+        "a\\b",
+        "mine.json",
+        "Model.GGUF",
+        "mine.safetensors",
+        "mine.toml:8",
+    ],
 )
 @pytest.mark.parametrize("field", ["model", "machine", "software", "weights"])
 def test_no_name_is_a_file(field, name):
