@@ -5,14 +5,19 @@ both ways, exactly. A record that is refused says so in one sentence that names 
 """
 
 import functools
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
-from pydantic_core import CoreSchema, PydanticSerializationError
+from pydantic_core import (
+    CoreSchema,
+    PydanticKnownError,
+    PydanticSerializationError,
+    core_schema,
+)
 
-from planner.errors import InputError, listed, nearest_names, shortened, told
+from planner.errors import InputError, shortened, told
+from planner.faults import BRANCH, FIRST, check_unique, sentence_of
 
 T = TypeVar("T")
 
@@ -23,33 +28,71 @@ MOST_BRIEF = 6
 
 MOST_LISTED = 2**20
 """Entries of a list in a record."""
-MOST_FAULTS = 1_000
-"""That are looked into, of which the first is told."""
 MOST_VALUES = 2**21
 """Of a JSON text; a sweep of forty thousand cells has as many."""
 MOST_OPENED = 2**18
 """Of its lists and objects, each of which takes some 700 bytes."""
-MOST_MESSAGE = 500
-"""Letters of what is said of a field: some faults tell all that was given."""
-MOST_WORDS = 15
-"""Of those that a field may be, as many as a refusal lists; of more it names the nearest."""
 
 
-def _bound_lists(schema: Any, record: type) -> None:
-    """Let every list in the schema of a record end, and be refused at its first fault: each fault
-    is kept with what was given, which of a list of a million is more than a machine holds."""
-    nodes = [schema]
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, list | tuple):
-            nodes += node
-        # Of records inside, the lists are bounded already.
-        elif isinstance(node, dict) and node.get("cls", record) is record:
-            nodes += node.values()
-            if node.get("type") in ("tuple", "list", "set", "frozenset"):
-                node.setdefault("fail_fast", True)
-                if node["type"] != "tuple" or "variadic_item_index" in node:
-                    node.setdefault("max_length", MOST_LISTED)
+BOOLEANS = ("bool", "bool_")
+"""What Python and numpy call the class of True."""
+
+
+def _settled(node: Any, record: type) -> Any:
+    """The schema of a record as we want it.
+
+    Every list ends, and is refused at its first fault: each fault is kept with what was given,
+    which of a list of a million is more than a machine holds. True is no number, though Python
+    counts with it. Alternatives of a field are called by a mark, so that `faults` finds them.
+    """
+    if isinstance(node, list | tuple):
+        return type(node)(_settled(one, record) for one in node)
+    # Records inside are settled already.
+    if not isinstance(node, dict) or node.get("cls", record) is not record:
+        return node
+    sort = node.get("type")
+    if sort in ("int", "float"):
+        return _untrue(node)
+    made = {name: _settled(one, record) for name, one in node.items()}
+    if sort in ("tuple", "list", "set", "frozenset"):
+        made.setdefault("fail_fast", True)
+        if sort != "tuple" or "variadic_item_index" in made:
+            made.setdefault("max_length", MOST_LISTED)
+    if sort == "union":
+        made["choices"] = [
+            one if isinstance(one, tuple) else (one, f"{BRANCH}{number}")
+            for number, one in enumerate(made["choices"])
+        ]
+    return made
+
+
+def _untrue(node: Any) -> CoreSchema:
+    """The schema of a number, which True is not.
+
+    Numbers are taken by the first alternative, where nothing of Python's is called; what is left
+    are texts, whole floats, and what is refused.
+    """
+    refuse = _no_whole_truth if node["type"] == "int" else _no_truth
+    return core_schema.union_schema(
+        [
+            ({**node, "strict": True}, FIRST),
+            (core_schema.no_info_before_validator_function(refuse, node), BRANCH),
+        ],
+        mode="left_to_right",
+        serialization=core_schema.simple_ser_schema(node["type"]),
+    )
+
+
+def _no_whole_truth(given: Any) -> Any:
+    if type(given).__name__ in BOOLEANS:
+        raise PydanticKnownError("int_type")
+    return given
+
+
+def _no_truth(given: Any) -> Any:
+    if type(given).__name__ in BOOLEANS:
+        raise PydanticKnownError("float_type")
+    return given
 
 
 class Record(BaseModel):
@@ -67,13 +110,11 @@ class Record(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise InputError(sentence_of(error, type(self).__name__)) from None
+            raise InputError(sentence_of(error, type(self))) from None
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        schema = handler(source)
-        _bound_lists(schema, cls)
-        return schema
+        return cast(CoreSchema, _settled(handler(source), cls))
 
     # Tells pydantic that records nested in records need no call of this __init__: they are built
     # without it, fast.
@@ -86,12 +127,15 @@ class Record(BaseModel):
         )
 
     @classmethod
-    def from_fields(cls, fields: Mapping[str, Any]) -> Self:
-        """A record from plain nested data, such as a parsed file."""
+    def from_fields(cls, fields: Mapping[str, Any], *, whole: str | None = None) -> Self:
+        """A record from plain nested data, such as a parsed file.
+
+        Refusals name the class, or, for people who wrote none, what they wrote: the `whole`.
+        """
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            raise InputError(sentence_of(error, cls.__name__)) from None
+            raise InputError(sentence_of(error, cls, whole)) from None
 
     def kept(self, make: Callable[[Self], T]) -> T:
         """What `make` finds out about this record, found out once and kept as long as the record
@@ -121,13 +165,16 @@ class Record(BaseModel):
             ) from None
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """The record that `to_json` wrote."""
-        _check_text(text, cls.__name__)
+    def from_json(cls, text: str | bytes, *, whole: str | None = None, edited: bool = True) -> Self:
+        """The record that `to_json` wrote; `whole` as of `from_fields`. Where nobody can have
+        `edited` it, no name is looked for twice, which takes a third of the time."""
+        _check_text(text, whole or cls.__name__)
+        if edited:
+            check_unique(text, whole or cls.__name__)
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise InputError(sentence_of(error, cls.__name__)) from None
+            raise InputError(sentence_of(error, cls, whole)) from None
 
     def __str__(self) -> str:
         """As a person reads it, where somebody said how; else its fields, those that hold much in
@@ -294,46 +341,3 @@ def _check_text(text: object, name: str) -> None:
             f"{name} holds {values} values in {opened} lists and objects; at most {MOST_VALUES} in"
             f" {MOST_OPENED} are read"
         )
-
-
-def sentence_of(error: ValidationError, name: str) -> str:
-    """The first fault of a record, in one sentence: field, remedy, what was given."""
-    count = error.error_count()
-    if count > MOST_FAULTS:  # listing them takes a hundred times the memory of what was given
-        return f"{name} has {count} faults; is it something else?"
-    fault = error.errors(include_url=False)[0]
-    cause = None if fault["type"] == "json_invalid" else fault.get("ctx", {}).get("error")
-    field = field_name(name, fault["loc"])
-    if isinstance(cause, InputError):
-        return str(cause)
-    if cause is not None:
-        return f"{field}: {shortened(str(cause), MOST_MESSAGE)}"
-    given = (
-        ""
-        if fault["type"] in ("missing", "extra_forbidden", "json_invalid")
-        else f", not {told(fault['input'])}"
-    )
-    remedy = {
-        "missing": "is missing",
-        "extra_forbidden": "is not a field of it",
-        "json_invalid": f"is not valid JSON ({fault['msg'].partition(': ')[2]})",
-    }.get(fault["type"], fault["msg"].replace("Input should", "should"))
-    remedy = shortened(remedy, MOST_MESSAGE)
-    words = re.findall(r"'([^']*)'", fault["msg"]) if fault["type"] == "literal_error" else []
-    if len(words) > MOST_WORDS:
-        nearest = listed(
-            [repr(word) for word in nearest_names(shortened(fault["input"], 100), words)], "or"
-        )
-        some = listed([repr(word) for word in words[:4]], "or")
-        remedy = f"should be one of {len(words)} words, such as {some}, or rather {nearest}"
-    more = count - 1
-    return f"{field} {remedy}{given}" + (
-        f" (and {more} more such fault{'s' * (more > 1)})" if more else ""
-    )
-
-
-def field_name(name: str, location: Sequence[int | str]) -> str:
-    """'Topology.fabrics[0].latency_s'."""
-    return name + "".join(
-        f"[{part}]" if isinstance(part, int) else f".{shortened(part, 40)}" for part in location
-    )

@@ -459,6 +459,48 @@ def test_another_software_stack_replaces_that_of_a_machine_in_json(tmp_path):
     assert pl.load_topology(path, software="vllm").software.name == "vllm"
 
 
+@pytest.mark.parametrize(
+    ("entry", "chips", "held"),
+    [
+        ("hgx-h100:16", None, 16),
+        ("hgx-h100:16", 16, 16),
+        ("H100:4", None, 4),
+        ("cerebras-cs3: 2", None, 2),
+        ("hgx-h100", None, 8),
+    ],
+)
+def test_a_count_stands_behind_the_name_of_a_machine(entry, chips, held):
+    assert pl.load_topology(entry, chips=chips).chips == held
+
+
+def test_a_count_stands_behind_a_file_and_a_pool_of_a_cluster(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(pl.load_topology("hgx-h100").to_json(), encoding="utf-8")
+    assert pl.load_topology(f"{path}:4").chips == 4
+    text = (
+        'name = "mine"\n[[pool]]\nname = "a"\ntopology = "hgx-h100:4"\n'
+        '[[pool]]\nname = "b"\ntopology = "l4"\n'
+        '[[link]]\nbetween = ["a", "b"]\nbandwidth = "50 GB/s"\nlatency = "2 us"\n'
+    )
+    cluster = tmp_path / "cluster.toml"
+    cluster.write_text(text, encoding="utf-8")
+    assert [pool.topology.chips for pool in pl.load_cluster(cluster).pools] == [4, 1]
+
+
+@pytest.mark.parametrize(
+    ("entry", "chips", "said"),
+    [
+        ("hgx-h100:16", 8, "chips 8 and hgx-h100:16 name different numbers of chips"),
+        ("hgx-h100:0", None, "names no chips; give one or more, as in hgx-h100:8"),
+        ("hgx-h100:", None, "must be a whole number"),
+        ("hgx-h100:all", None, "the chips of 'hgx-h100:all' must be a whole number"),
+        ("hgx-h10:8", None, "nearest names are hgx-h100"),
+    ],
+)
+def test_a_count_that_is_none_is_refused(entry, chips, said):
+    assert said in str(refusal(pl.load_topology, entry, chips=chips))
+
+
 def test_an_unknown_software_stack_is_refused_for_a_machine_in_json(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(tiny_topology().to_json(), encoding="utf-8")
@@ -469,7 +511,9 @@ def test_an_unknown_software_stack_is_refused_for_a_machine_in_json(tmp_path):
 def test_json_that_is_no_machine_is_refused_in_one_sentence(tmp_path, text):
     path = tmp_path / "mine.json"
     path.write_text(text, encoding="utf-8")
-    assert str(refusal(pl.load_topology, path)).startswith("Topology")
+    sentence = str(refusal(pl.load_topology, path))
+    assert sentence.startswith(f"{path}: ")
+    assert sentence.count("\n") == 0
 
 
 # ── Software stacks ──────────────────────────────────────────────────────────────────────────────────────────────────

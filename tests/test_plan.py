@@ -116,7 +116,10 @@ def test_a_plan_from_its_own_fields_is_equal_and_as_hashable(plan):
             "Plan.stages: every stage needs as many groups as the others, not [1, 2]",
         ),
         (lambda: ChipRange(first=0), "ChipRange.count is missing"),
-        (lambda: stage((0, 2), data_parallel=2), "Stage.data_parallel is not a field of it"),
+        (
+            lambda: stage((0, 2), data_parallel=2),
+            "Stage.data_parallel is not a field of it; did you mean expert_parallel, tensor_parallel or sequence_parallel?",
+        ),
     ],
 )
 def test_a_plan_that_is_none_is_refused_in_a_sentence(build, sentence):

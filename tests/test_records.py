@@ -13,9 +13,10 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 
 from planner.errors import InputError, told
+from planner.faults import field_name
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan
-from planner.records import LINE, Record, field_name
+from planner.records import LINE, Record
 from planner.workload import Workload
 from tests.instances import tiny_graph
 from tests.lanes import spread
@@ -48,39 +49,47 @@ CABLE = Cable(length_m=1.5, strands=(1, 2))
 
 REFUSED = [
     (Cable, {}, "Cable.length_m is missing"),
-    (Cable, {"length_m": -1}, "Cable.length_m should be greater than 0, not -1"),
+    (Cable, {"length_m": -1}, "Cable.length_m must be above 0, not -1"),
     (
         Cable,
         {"length_m": "long"},
-        "Cable.length_m should be a valid number, unable to parse string as a number, not 'long'",
+        "Cable.length_m must be a number, not 'long'",
     ),
-    (Cable, {"length_m": math.nan}, "Cable.length_m should be a finite number, not nan"),
-    (Cable, {"length_m": math.inf}, "Cable.length_m should be a finite number, not inf"),
-    (Cable, {"length_m": -math.inf}, "Cable.length_m should be a finite number, not -inf"),
-    (Cable, {"length_m": None}, "Cable.length_m should be a valid number, not None"),
-    (Cable, {"length_m": 1, "colour": "red"}, "Cable.colour is not a field of it"),
+    (Cable, {"length_m": math.nan}, "Cable.length_m must be a finite number, not nan"),
+    (Cable, {"length_m": math.inf}, "Cable.length_m must be a finite number, not inf"),
+    (Cable, {"length_m": -math.inf}, "Cable.length_m must be a finite number, not -inf"),
+    (Cable, {"length_m": None}, "Cable.length_m must be a number, not None"),
+    (
+        Cable,
+        {"length_m": 1, "colour": "red"},
+        "Cable.colour is not a field of it; did you mean length_m or strands?",
+    ),
     (Cable, {"length_m": 1, "strands": (1, 2, 3, 4)}, "Cable.strands: at most 3 of them, not 4"),
     (Cable, {"length_m": 1, "strands": (13,)}, "Cable: 13 brings bad luck"),
     (
         Cable,
         {"length_m": 0, "strands": ("a", "b")},
-        "Cable.length_m should be greater than 0, not 0 (and 1 more such fault)",
+        "Cable.length_m must be above 0, not 0 (and 1 more such fault)",
     ),
     (
         Cable,
         {"length_m": 0, "strands": ("a",)},
-        "Cable.length_m should be greater than 0, not 0 (and 1 more such fault)",
+        "Cable.length_m must be above 0, not 0 (and 1 more such fault)",
     ),
     (
         Loom,
         {"cables": [{"length_m": 1}, {"length_m": 0}]},
-        "Loom.cables[1].length_m should be greater than 0, not 0",
+        "Loom.cables[1].length_m must be above 0, not 0",
     ),
-    (Loom, {"cables": [{"length_m": 1, "ends": 2}]}, "Loom.cables[0].ends is not a field of it"),
+    (
+        Loom,
+        {"cables": [{"length_m": 1, "ends": 2}]},
+        "Loom.cables[0].ends is not a field of it; did you mean strands or length_m?",
+    ),
     (
         Loom,
         {"cables": [{"length_m": math.nan}]},
-        "Loom.cables[0].length_m should be a finite number, not nan",
+        "Loom.cables[0].length_m must be a finite number, not nan",
     ),
     (
         Loom,
@@ -154,11 +163,14 @@ def test_lists_become_tuples():
 
 def test_replacing_a_field_leaves_the_others_and_validates_the_whole():
     assert CABLE.replace(length_m=3) == Cable(length_m=3, strands=(1, 2))
-    with pytest.raises(InputError, match=r"^Cable\.length_m should be greater than 0"):
+    with pytest.raises(InputError, match=r"^Cable\.length_m must be above 0"):
         CABLE.replace(length_m=0)
     with pytest.raises(InputError, match=r"^Cable\.strands: at most 3"):
         CABLE.replace(strands=(1, 2, 3, 4))
-    with pytest.raises(InputError, match=r"^Cable\.colour is not a field of it$"):
+    with pytest.raises(
+        InputError,
+        match=r"^Cable\.colour is not a field of it; did you mean length_m or strands\?$",
+    ):
         CABLE.replace(colour="red")
 
 

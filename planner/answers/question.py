@@ -1,6 +1,6 @@
 """Questions: which field of `Score` is to be best, and what others may be."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -85,6 +85,17 @@ SAMPLE_FIELDS: dict[str, Field] = {
     },
 }
 """Those of a diffusion model."""
+
+USUAL_BATCH = 8
+"""Sequences in flight where nobody says how many, and more of them do not help."""
+
+
+def gains_by_batch(fields: Iterable[str | None]) -> str | None:
+    """The first of some fields, asked for or limited, that is better the more is in flight: then a
+    batch that nobody states is left open, as any number of users would be a limit that nobody set.
+    None: the batch is then `USUAL_BATCH`."""
+    known = FIELDS | SAMPLE_FIELDS
+    return next((name for name in fields if name in known and known[name].end == "high"), None)
 
 
 @dataclass(frozen=True, slots=True)

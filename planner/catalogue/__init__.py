@@ -28,7 +28,7 @@ from planner.models.pruning import pruned
 from planner.models.storage import Formats, Storage
 from planner.readers.cluster_file import cluster_from
 from planner.readers.configs.huggingface import Read, read_fields
-from planner.readers.files import read_text, read_toml
+from planner.readers.files import read_record, read_toml
 from planner.readers.hub_cache import cache_folder, cached_snapshot
 from planner.readers.model_files import (
     INDEX,
@@ -40,6 +40,7 @@ from planner.readers.model_files import (
 from planner.readers.naming import with_names
 from planner.readers.run_file import read_run
 from planner.readers.topology_file import software_from, stack_from, topology_from
+from planner.units import parse_count
 
 Fields = dict[str, Any]
 AnyModel = ModelGraph | str | Path
@@ -282,6 +283,30 @@ def _graph_of(
     )
 
 
+class Counted(NamedTuple):
+    """A machine by its name or file, and how many chips of it; None: as it is described."""
+
+    name: str | Path
+    chips: int | None
+
+
+def counted_name(entry: str | Path, chips: int | None = None, field: str = "chips") -> Counted:
+    """A machine as NAME or NAME:CHIPS, whose count is that of the field where both are given."""
+    name, is_counted, text = str(entry).rpartition(":")
+    # A colon may stand in a path too: C:\\machines\\mine.toml.
+    if isinstance(entry, Path) or not is_counted or not name or "\\" in text or "/" in text:
+        return Counted(entry, chips)
+    count = parse_count(text, "chips", f"the chips of {shortened(entry)!r}")
+    if count < 1:
+        raise InputError(f"{shortened(entry)!r} names no chips; give one or more, as in {name}:8")
+    if chips is not None and chips != count:
+        raise InputError(
+            f"{field} {chips} and {shortened(entry)} name different numbers of chips; give one of"
+            " them"
+        )
+    return Counted(name, count)
+
+
 @guarded
 def load_topology(
     name: str | Path,
@@ -295,7 +320,8 @@ def load_topology(
 ) -> Topology:
     """A machine of the catalogue, or of a TOML file.
 
-    `chips` shrinks or extends it (16 of hgx-h100 are two nodes over InfiniBand); `software`
+    `chips` shrinks or extends it (16 of hgx-h100 are two nodes over InfiniBand), as does a count
+    behind the name: "hgx-h100:16"; `software`
     replaces its stack; `usable_memory` is the share of each chip's memory that the engine is
     started with, such as 0.95 for vLLM's gpu_memory_utilization. `price` says what a chip costs
     ("2.10 USD/h", "20000 USD/month", "0.59/0.79 USD/Mtok"), or `price_basis` what its price pays
@@ -307,7 +333,7 @@ def load_topology(
     """
     if price is not None and price_basis is not None:
         raise InputError("give price or price_basis, not both: a price of your own has no basis")
-    topology = _loaded_topology(name, chips, software)
+    topology = _loaded_topology(*counted_name(name, chips), software)
     if economics is not None:
         topology = with_economics(topology, economics)
     if price is not None:
@@ -322,7 +348,7 @@ def _loaded_topology(name: str | Path, chips: int | None, software: str | None) 
         run = read_run(path, "a topology")
         if run is not None:
             return described_topology(run.machine, chips=chips, software=software)
-        topology = Topology.from_json(read_text(path, "a topology"))
+        topology = read_record(Topology, path, "a machine")
         if software is not None:
             topology = topology.replace(software=load_software(software))
         return topology if chips is None else topology.replace(chips=chips)
@@ -353,7 +379,7 @@ def load_cluster(name: str | Path) -> Cluster:
     """
     path = _as_path(name, (".toml", ".json"))
     if path is not None and path.suffix == ".json":
-        return Cluster.from_json(read_text(path, "a cluster"))
+        return read_record(Cluster, path, "a cluster")
     is_cluster = path is not None or _known(str(name), _folder("clusters"), {}) is not None
     if not is_cluster and _known(str(name), topology_table(), topology_aliases()) is not None:
         raise InputError(

@@ -198,10 +198,10 @@ class Agreed:
 def _with_price(name: str, price: str | None) -> "str | Topology":
     if price is None:
         return name
-    from planner.catalogue import load_topology
     from planner.machines.accounts import with_price
+    from planner.studies.study import uncounted_machine_of
 
-    return with_price(load_topology(name), price, "--price")
+    return with_price(uncounted_machine_of(name), price, "--price")
 
 
 def _whole(option: str, given: str | None, counted: str) -> int | None:

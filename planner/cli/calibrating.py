@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from planner.cli.files import OutFile, check_outputs, write_all
-from planner.cli.nouns import counted_name
 from planner.cli.streams import answer, complain
 from planner.errors import InputError, listed
 
@@ -175,9 +174,10 @@ def _rows_in(files: Sequence[Path], told: Told) -> _Rows:
 def _ran(path: Path, told: Told, common: "Launch | None") -> "Ran":
     """What ran, by the options and by the command, which may lie beside the result."""
     from planner.calibration.converting import Ran, launch_of
+    from planner.catalogue import counted_name
 
     beside = path.with_name(path.name + COMMAND_BESIDE)
-    named = counted_name(told.machine or "", told.chips)
+    named = counted_name(told.machine or "", told.chips, "--chips")
     launch = common
     if launch is None and beside.is_file():
         launch = launch_of(str(beside))

@@ -8,7 +8,7 @@ import typer
 
 import planner as pl
 from planner.cli.groups import Counts, Degrees, Drafts, Formats, Hardware, Requests
-from planner.cli.nouns import Asked, asked_of, counted_name, speculation_of, workload_of
+from planner.cli.nouns import Asked, asked_of, speculation_of, workload_of
 from planner.cli.options import (
     Arrivals,
     Excluded,
@@ -212,10 +212,12 @@ def _scored(
     """The price of a command."""
     if of.command is None or of.machine is None:
         raise InputError("--from needs a machine; say which with --machine NAME")
-    named = counted_name(of.machine, hardware.chips)
+    from planner.catalogue import counted_name
+
+    counted_name(of.machine, hardware.chips, "--chips")
     return pl.score_command(
         _reading(of.command, formats),
-        named.name,
+        of.machine,
         workload,
         model=of.stand_in,
         best=of.best,
@@ -224,7 +226,7 @@ def _scored(
         time_limit_s=seconds(of.time_limit),
         progress=Meter(),
         owned=counts.owned,
-        chips=named.chips,
+        chips=hardware.chips,
         software=hardware.software,
         **counts.bases(),
     )

@@ -110,19 +110,23 @@ def _kind_of(name: str, kind: str | None) -> tuple[str, list[str]]:
         return kind, []
     if name.endswith((".toml", ".json")) or "/" in name:
         return ("machine" if name.endswith(".toml") else "model"), []
-    wanted = plain_name(name)
     tables: dict[str, list[str]] = {
         "model": [*catalogue.model_names(), *catalogue.model_aliases()],
         "machine": [*catalogue.topology_names(), *catalogue.topology_aliases()],
         "cluster": [*catalogue.cluster_names()],
         "software": [*catalogue.software_names()],
     }
+    uncounted, _, count = name.rpartition(":")
+    if uncounted and count.isdecimal():  # of machines alone there are so many
+        name, tables = uncounted, {"machine": tables["machine"]}
+    wanted = plain_name(name)
     found = [
         kind for kind, names in tables.items() if wanted in {plain_name(known) for known in names}
     ]
     if not found:
         every = [known for names in tables.values() for known in names]
-        raise UnknownNameError("model, machine, cluster or software stack", name, every)
+        sort = "model, machine, cluster or software stack" if len(tables) > 1 else "machine"
+        raise UnknownNameError(sort, name, every)
     return found[0], found[1:]
 
 

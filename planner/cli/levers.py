@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from planner.cli.groups import Goal
-from planner.cli.nouns import USUAL_BATCH, Asking
+from planner.cli.nouns import Asking
 from planner.cli.options import (
     Excluded,
     RowsShape,
@@ -84,6 +84,7 @@ def what_if_figures(
     format: RowsShape = "table",
 ) -> None:
     """The best plan before and after figures of the machine or the workload change."""
+    from planner.answers.question import USUAL_BATCH
     from planner.cli.answers import result_fields
     from planner.studies import what_if
 
@@ -96,7 +97,7 @@ def what_if_figures(
     requests = asking.requests
     # A batch is a figure too: who changes it has one.
     if "workload.batch_size" in moved and not requests.is_counted:
-        asking = replace(asking, requests=replace(requests, batch=USUAL_BATCH))
+        asking = replace(asking, requests=replace(requests, batch=str(USUAL_BATCH)))
     asked = asking.nouns(goal)
     with at_work("planning before and after"):
         made = what_if(*asked, moved, **options)

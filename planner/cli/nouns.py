@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from planner.models.graph import ModelGraph
     from planner.workload import Speculation, Workload
 
-USUAL_BATCH = "8"
-"""Sequences in flight where nobody says how many, and more of them do not help."""
-
 
 class Asked(NamedTuple):
     """What a command is asked of: a model, a machine, and what is to be served."""
@@ -29,13 +26,6 @@ class Asked(NamedTuple):
     graph: "ModelGraph"
     topology: "Topology"
     workload: "Workload"
-
-
-class Counted(NamedTuple):
-    """A machine, and how many chips of it; None: as the catalogue has them."""
-
-    name: str
-    chips: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +74,7 @@ def asked_of(
     graph = graph_of(model, formats)
     machine = machine_of(topology, chips, software=software, usable_memory=usable_memory)
     if counts is not None:
-        called = counted_name(topology).name
+        called = uncounted(topology)
         counts.check_prices(called, machine.name)
         machine = counts.owned(machine, called)
     workload = workload_of(requests, arrivals, goal=goal)
@@ -93,19 +83,11 @@ def asked_of(
     return Asked(graph, machine, workload)
 
 
-def counted_name(entry: str, chips: int | None = None, option: str = "--chips") -> "Counted":
-    """A machine as NAME or NAME:CHIPS, whose count is that of the option where both are given."""
-    name, is_counted, text = entry.rpartition(":")
-    # A colon may stand in a path too: C:\\machines\\mine.toml.
-    if not is_counted or not name or "\\" in text or "/" in text:
-        return Counted(entry, chips)
-    count = whole("chips", text, "chips")
-    if chips is not None and chips != count:
-        raise InputError(
-            f"{option} {chips} and {shortened(entry)} name different numbers of chips; give one of"
-            " them"
-        )
-    return Counted(name, count)
+def uncounted(entry: str) -> str:
+    """The NAME of NAME or NAME:CHIPS."""
+    from planner.catalogue import counted_name
+
+    return str(counted_name(entry).name)
 
 
 def labelled(entries: Sequence[str]) -> dict[str, str]:
@@ -135,6 +117,8 @@ def machine_of(
     option: str = "--chips",
 ) -> "Topology":
     """The machine of NAME or NAME:CHIPS, with the software that is asked for."""
+    from planner.catalogue import counted_name
+
     named = counted_name(entry, chips, option)
     return pl.load_topology(
         named.name,
@@ -172,18 +156,13 @@ def graph_of(model: str, formats: Formats) -> "ModelGraph":
 
 
 def gains_by_batch(goal: Goal | None) -> str | None:
-    """What is asked for, or limited, that is better the more is in flight: then a batch that nobody
-    states is left open, as any number of users would be a limit that nobody set. None: nothing."""
+    """What is asked for, or limited, that is better the more is in flight; None: nothing."""
     if goal is None:
         return None
-    from planner.answers.question import FIELDS, SAMPLE_FIELDS
+    from planner.answers import question
 
-    known = FIELDS | SAMPLE_FIELDS
     limited = [one.partition("=")[0].strip() for one in goal.limit or []]
-    for named in (goal.maximize or goal.minimize, *limited):
-        if named in known and known[named].end == "high":
-            return named
-    return None
+    return question.gains_by_batch([goal.maximize or goal.minimize, *limited])
 
 
 def is_open(requests: Requests, arrivals: str, goal: Goal | None = None) -> bool:
@@ -202,9 +181,13 @@ def workload_of(requests: Requests, arrivals: str, *, goal: Goal | None = None) 
             "--batch and --rate are both given; under a rate the batch is an outcome, so give one"
             " or the other"
         )
+    from planner.answers.question import USUAL_BATCH
+
     left_open = is_open(requests, arrivals, goal)
     given: dict[str, Any] = {
-        "batch_size": None if left_open else whole("--batch", batch or USUAL_BATCH, "sequences"),
+        "batch_size": None
+        if left_open
+        else whole("--batch", batch or str(USUAL_BATCH), "sequences"),
         "prompt_tokens": whole("--prompt", requests.prompt, "tokens"),
         "output_tokens": whole("--output", requests.output, "tokens"),
         "cached_prompt_share": figure("--cached-share", requests.cached_share, "fraction"),

@@ -16,11 +16,11 @@ from planner.cli.nouns import (
     Asked,
     Asking,
     asked_of,
-    counted_name,
     graph_of,
     labelled,
     machine_of,
     speculation_of,
+    uncounted,
     with_stack,
     workload_of,
 )
@@ -193,7 +193,7 @@ def disaggregate_pools(
     other = None
     if decode is not None:
         machine = machine_of(decode, decode_chips, option="--decode-chips", **of_both)
-        other = counts.owned(machine, counted_name(decode).name)
+        other = counts.owned(machine, uncounted(decode))
     if other is None and decode_chips is not None:
         raise InputError(
             "--decode-chips needs a second machine; without one the pools share out the chips of"
@@ -258,7 +258,7 @@ def pair_machines(
     asked = asked_of(model, attention, formats, requests, **of_first, **of_both)
     options = {"link": _link(link, link_latency), **_priced_options(goal, counts)}
     machine = machine_of(experts, expert_chips, option="--expert-chips", **of_both)
-    other = counts.owned(machine, counted_name(experts).name)
+    other = counts.owned(machine, uncounted(experts))
     with at_work("planning both machines"):
         result = pl.disaggregate_attention(
             asked.graph,
@@ -517,7 +517,7 @@ def _all_owned(
     found: "Mapping[str, Topology]", named: Mapping[str, str], counts: Counts
 ) -> "list[Topology]":
     """Machines by label, each with what its owner pays."""
-    names = {label: counted_name(entry).name for label, entry in named.items()}
+    names = {label: uncounted(entry) for label, entry in named.items()}
     known = {*names, *names.values(), *(machine.name for machine in found.values())}
     counts.check_prices(*sorted(known))
     return [counts.owned(machine, label, names[label]) for label, machine in found.items()]

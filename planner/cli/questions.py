@@ -2,6 +2,7 @@
 again."""
 
 import functools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 import planner as pl
 from planner.cli.files import check_writable, write_whole
 from planner.cli.groups import Goal, Requests, grouped
-from planner.cli.nouns import USUAL_BATCH, gains_by_batch, is_open
+from planner.cli.nouns import gains_by_batch, is_open
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed, shortened, told
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ PLACES = ("out", "certificate", "export-to", "save")
 where."""
 INSTEAD = {"minimize": "maximize", "maximize": "minimize", "batch": "rate", "rate": "batch"}
 """Of each option the one that it takes the place of."""
+COUNT = re.compile(r":[0-9]+$")
+"""Behind the name of a machine: how many chips of it."""
+MACHINE_OF = {"chips": 1, "decode-chips": 2, "expert-chips": 2}
+"""Of options that say how many chips: which of the names, by number, is their machine's."""
 MOST_WORDS = 200
 """In a question's file: of names and of options."""
 
@@ -69,12 +74,15 @@ class Unsaid:
 
     def of(self, requests: Requests, goal: Goal | None, graph: "ModelGraph") -> dict[str, str]:
         """By option, what was taken in its place."""
+        from planner.answers.question import USUAL_BATCH
+
         params = self._context.params
         found: dict[str, str] = {}
         arrivals = params.get("arrivals", "steady")
         has_users = self.is_given("batch") or self.is_given("rate") or arrivals == "poisson"
         if not has_users:
-            found["--batch"] = "max" if is_open(requests, arrivals, goal) else USUAL_BATCH
+            is_left = is_open(requests, arrivals, goal)
+            found["--batch"] = "max" if is_left else str(USUAL_BATCH)
         for name in ("prompt", "output", "arrivals", "kv"):
             if name in params and not self.is_given(name):
                 found[f"--{name}"] = str(params[name])
@@ -202,7 +210,13 @@ def words_of(words: Sequence[str]) -> list[str]:
     given |= {name.removeprefix("no-") for name in given}
     given |= {INSTEAD[name] for name in given if name in INSTEAD}
     options = {name: value for name, value in kept["options"].items() if name not in given}
-    return [kept["command"], *_words_of_options(options), *others, "--", *kept["names"]]
+    # Chips that a name brings are changed as an option is.
+    names = [
+        COUNT.sub("", name) if number in (MACHINE_OF.get(option) for option in given) else name
+        for number, name in enumerate(kept["names"])
+    ]
+    # Names first: of one too many the last is told, and that is none of the file's.
+    return [kept["command"], *names, *_words_of_options(options), *others]
 
 
 def _words_of_options(options: dict[str, Any]) -> Iterator[str]:
@@ -234,6 +248,11 @@ def read_question(path: Path) -> dict[str, Any]:
     names, options = fields["names"], fields["options"]
     if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
         raise InputError(f"{path}: names must be a list of texts, not {told(names)}")
+    strange = {one for one in names if one.startswith("-")}
+    if strange:
+        raise InputError(
+            f"{path}: names holds {told(min(strange))}, which is an option; put it under [options]"
+        )
     if not isinstance(options, dict):
         raise InputError(f"{path}: options must be a table, not {told(options)}")
     for name, value in options.items():

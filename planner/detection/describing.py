@@ -13,7 +13,7 @@ from planner.detection.processors import host_of, processor_chip
 from planner.detection.products import Known, chip_of
 from planner.detection.toml_writing import toml_text
 from planner.detection.wires import Wire, network, port_of, way
-from planner.errors import InputError, listed, plain_name, shortened
+from planner.errors import InputError, listed, plain_name
 from planner.machines.cluster import Cluster
 from planner.machines.topology import Topology
 from planner.readers.machines.seen import SeenDevice, SeenMachine
@@ -336,14 +336,8 @@ def _of_hosts(seen: SeenMachine, asked: Asked) -> Described:
             " with --node, such as --node hgx-h100 (the catalogue has"
             f" {listed(catalogue.topology_names()[:4])} …)"
         )
-    name, _, count = asked.node.partition(":")
-    if count and not (count.isascii() and count.isdecimal() and int(count[:9]) > 0):
-        raise InputError(
-            f"--node {shortened(asked.node)}: give the number of chips of each host after the"
-            " colon, such as gb200-nvl72:4"
-        )
-    like = catalogue.load_topology(name, chips=int(count[:9]) if count else None)
-    fields = dict(catalogue.topology_fields(name))
+    like = catalogue.load_topology(asked.node)
+    fields = dict(catalogue.topology_fields(catalogue.counted_name(asked.node).name))
     inner, outer, remarks = tree_fabrics(seen, fields, like.chips)
     made: Fields = {
         key: value for key, value in fields.items() if key not in ("aliases", "most_chips", "rack")

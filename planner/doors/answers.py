@@ -1,13 +1,31 @@
 """What a program is answered: short records, each with what was proved, how sure the price is, and
 what is doubtful. `summary` says the same in words."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from pydantic import Field
+
+from planner.answers.results import Result
 from planner.records import Record
 
 Status = Literal["optimal", "feasible"]
 """Optimal: proved that no plan is better. Feasible: time ran out; no plan is better than the
 bound."""
+
+
+class SoFar(Record):
+    """How far a search has come."""
+
+    field: str
+    """That is made best."""
+    objective: float | None = None
+    """Of the best plan so far, in the unit of the field; none: there is no plan yet."""
+    bound: float | None = None
+    """Proved so far: no plan is better."""
+    gap: float | None = None
+    """Between the two, as a fraction of the objective."""
+    text: str
+    """In words."""
 
 
 class Told(Record):
@@ -63,6 +81,9 @@ class PlanAnswer(Record):
     doubts: tuple[str, ...] = ()
     """What no measurement vouches for, and guessed inputs that move the objective."""
     assumptions: tuple[str, ...] = ()
+    not_given: dict[str, str] = Field(default={})
+    """What the question left unsaid, and what was taken in its place: users "max" are as many as
+    are best."""
 
 
 class SizedAnswer(Record):
@@ -100,6 +121,7 @@ class SizeAnswer(Record):
     sure: float | None = None
     notes: tuple[str, ...] = ()
     """What is not comparable, and what is not known."""
+    not_given: dict[str, str] = Field(default={})
 
 
 class CompareAnswer(Record):
@@ -111,6 +133,7 @@ class CompareAnswer(Record):
     """Machines without a plan, and why."""
     notes: tuple[str, ...] = ()
     """What is not comparable."""
+    not_given: dict[str, str] = Field(default={})
 
 
 class ScoreAnswer(Record):
@@ -128,6 +151,7 @@ class ScoreAnswer(Record):
     evidence: str
     doubts: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
+    not_given: dict[str, str] = Field(default={})
 
 
 class VerifyAnswer(Record):
@@ -195,8 +219,10 @@ class FrontAnswer(Record):
     rows: tuple[FrontRow, ...]
     space: str
     """Among which plans."""
-    svg: str
-    """The first two figures, with the bands in which measurements would lie."""
+    not_given: dict[str, str] = Field(default={})
+    svg: str = ""
+    """A picture of the first two figures, with the bands in which measurements would lie; empty
+    for assistants."""
 
 
 class MapAnswer(Record):
@@ -279,6 +305,11 @@ class CommandAnswer(Record):
     none was found."""
     gain_on_machine_fraction: float | None = None
     """Likewise on all chips of the machine."""
+    answer_on_same_chips: str = ""
+    """The handle by which `verify` and `explain` know that best plan; empty: there is none."""
+    answer_on_machine: str = ""
+    """Likewise."""
+    not_given: dict[str, str] = Field(default={})
 
 
 Answer = (
@@ -296,10 +327,20 @@ Answer = (
     | ExportAnswer
     | CommandAnswer
 )
+
+
+class Answered(NamedTuple):
+    """An answer, and the results in it by their handles."""
+
+    answer: Answer
+    results: dict[str, Result]
+
+
 ANSWERS: dict[str, type[Answer]] = {
     "plan": PlanAnswer,
     "size": SizeAnswer,
     "score": ScoreAnswer,
+    "pareto": FrontAnswer,
     "compare": CompareAnswer,
     "verify": VerifyAnswer,
     "explain": ExplainAnswer,
@@ -308,7 +349,6 @@ ANSWERS: dict[str, type[Answer]] = {
 }
 """To the question of the same name."""
 PICTURED_ANSWERS: dict[str, type[Answer]] = {
-    "pareto": FrontAnswer,
     "map": MapAnswer,
     "audit": AuditAnswer,
     "report": ReportAnswer,

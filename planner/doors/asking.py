@@ -1,11 +1,21 @@
 """Questions answered: names become nouns, a verb is asked, and what it found is told in short."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from planner import catalogue
-from planner.answers.question import ASKED, SAMPLE_FIELDS
+from planner.answers.question import ASKED, SAMPLE_FIELDS, USUAL_BATCH
 from planner.answers.results import Result
-from planner.doors.answers import Answer, CompareAnswer, PlanAnswer, ScoreAnswer
+from planner.doors.answers import Answer, Answered, CompareAnswer, PlanAnswer, ScoreAnswer
+from planner.doors.nouns import (
+    check_prices,
+    graph_asked,
+    machine_asked,
+    not_given,
+    priced,
+    usual_users,
+    workload_asked,
+)
+from planner.doors.progress import Herald
 from planner.doors.questions import (
     AuditQuestion,
     CommandQuestion,
@@ -20,7 +30,6 @@ from planner.doors.questions import (
     Question,
     ReportQuestion,
     ScoreQuestion,
-    Served,
     SizeQuestion,
     VerifyQuestion,
 )
@@ -33,31 +42,18 @@ from planner.doors.telling import (
     score_told,
     sizing_told,
     verdict_told,
+    with_defaults,
 )
-from planner.errors import (
-    InfeasibleError,
-    InputError,
-    NoPlanFoundError,
-    UnknownNameError,
-    shortened,
-)
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
 from planner.machines.accounts import alike, common_price_basis
-from planner.machines.topology import Topology, described
+from planner.machines.topology import described
 from planner.models.graph import ModelGraph
 from planner.planning.certificates import verify
 from planner.planning.partitioning import partition
-from planner.planning.sizing import fewest_chips
+from planner.planning.sizing import extents_of, size_machines
 from planner.scoring.checking import check_plan
 from planner.scoring.plans import score_plan
 from planner.space.degrees import uniform_plan
-from planner.workload import Workload
-
-
-class Answered(NamedTuple):
-    """An answer, and the results in it by their handles."""
-
-    answer: Answer
-    results: dict[str, Result]
 
 
 def answered(question: Question, handle: str, earlier: Result | None = None) -> Answered:
@@ -77,7 +73,7 @@ def answered(question: Question, handle: str, earlier: Result | None = None) -> 
     if isinstance(question, CommandQuestion):
         from planner.doors.commanding import command_answer
 
-        return Answered(command_answer(question), {})
+        return command_answer(question, handle)
     if isinstance(question, NamesQuestion):
         return Answered(names_told(names_of(question.kind)), {})
     if isinstance(question, ParetoQuestion | MapQuestion | AuditQuestion):
@@ -99,12 +95,11 @@ def _drawn(question: ParetoQuestion | MapQuestion | AuditQuestion) -> Answer:
         return picturing.map_answer(question)
     if isinstance(question, AuditQuestion):
         return picturing.audit_answer(question)
-    topology = catalogue.load_topology(
-        question.machine, chips=question.chips, software=question.software
+    graph = graph_asked(question)
+    told = picturing.front_answer(
+        question, graph, machine_asked(question), workload_asked(question, None)
     )
-    return picturing.front_answer(
-        question, graph_asked(question), topology, workload_asked(question)
-    )
+    return with_defaults(told, not_given(question, graph, None, None))
 
 
 def _of_earlier(
@@ -150,34 +145,60 @@ def _why(question: ExplainQuestion, earlier: Result) -> Any:
 
 
 def _plan(question: PlanQuestion, handle: str) -> Answered:
-    graph = graph_asked(question)
-    topology = catalogue.load_topology(
-        question.machine, chips=question.chips, software=question.software
+    graph, goal, users = _aimed(question)
+    result = partition(
+        graph,
+        machine_asked(question),
+        workload_asked(question, users),
+        **goal,
+        progress=Herald(_field(goal)),
     )
-    result = partition(graph, topology, workload_asked(question), **_goal(question, graph))
-    return Answered(plan_told(result, handle), {handle: result})
+    taken = not_given(question, graph, users, result.field)
+    return Answered(with_defaults(plan_told(result, handle), taken), {handle: result})
+
+
+def _aimed(
+    question: PlanQuestion | CompareQuestion,
+) -> tuple[ModelGraph, dict[str, Any], int | None]:
+    """The model, what is to be best, and of how many users where nobody says."""
+    graph = graph_asked(question)
+    goal = _goal(question, graph)
+    return graph, goal, usual_users([_field(goal), *question.limits])
+
+
+def _field(goal: dict[str, Any]) -> str:
+    return str(goal.get("minimize") or goal["maximize"])
 
 
 def _size(question: SizeQuestion, handle: str) -> Answered:
-    sizing = fewest_chips(
-        graph_asked(question), question.machines, workload_asked(question), **_bounds(question)
-    )
+    check_prices(question.prices, question.machines)
+    graph = graph_asked(question)
+    extents = [
+        one._replace(topology=priced(one.topology, name, question))
+        for name, one in zip(question.machines, extents_of(question.machines), strict=True)
+    ]
+    # Without a number of users the model just has to fit, and to keep the limits.
+    sizing = size_machines(graph, extents, workload_asked(question, None), **_bounds(question))
     results: dict[str, Result] = {}
     handles: dict[str, str] = {}
     for number, one in enumerate(sizing.machines, start=1):
         if one.result is not None:
             handles[one.machine] = f"{handle}.{number}"
             results[handles[one.machine]] = one.result
-    return Answered(sizing_told(sizing, handles), results)
+    taken = not_given(question, graph, None, None)
+    return Answered(with_defaults(sizing_told(sizing, handles), taken), results)
 
 
 def _compare(question: CompareQuestion, handle: str) -> Answered:
     """Each machine has its share of the time."""
-    graph, workload = graph_asked(question), workload_asked(question)
-    goal = _goal(question, graph)
+    graph, goal, users = _aimed(question)
+    workload = workload_asked(question, users)
     goal["time_limit_s"] /= len(question.machines)
-    fields = [goal.get("minimize") or goal["maximize"], *question.limits]
-    machines = alike([_machine(name) for name in question.machines], must=fields)
+    check_prices(question.prices, question.machines)
+    machines = alike(
+        [priced(catalogue.load_topology(name), name, question) for name in question.machines],
+        must=[_field(goal), *question.limits],
+    )
     told: list[PlanAnswer] = []
     results: dict[str, Result] = {}
     refusals: list[tuple[str, str]] = []
@@ -186,7 +207,8 @@ def _compare(question: CompareQuestion, handle: str) -> Answered:
         zip(question.machines, machines, strict=True), start=1
     ):
         try:
-            result = partition(graph, machine, workload, **goal)
+            herald = Herald(_field(goal), name)
+            result = partition(graph, machine, workload, **goal, progress=herald)
         except InfeasibleError as error:
             refusals.append((name, f"infeasible, proved: {error}"))
         except NoPlanFoundError as error:
@@ -202,7 +224,8 @@ def _compare(question: CompareQuestion, handle: str) -> Answered:
             demand=1,
             capacity=0,
         )
-    return Answered(_compared(told, refusals, results), results)
+    taken = not_given(question, graph, users, _field(goal))
+    return Answered(with_defaults(_compared(told, refusals, results), taken), results)
 
 
 def _compared(
@@ -217,11 +240,8 @@ def _compared(
 
 
 def _score(question: ScoreQuestion) -> ScoreAnswer:
-    graph = graph_asked(question)
-    topology = catalogue.load_topology(
-        question.machine, chips=question.chips, software=question.software
-    )
-    asked = (graph, topology, workload_asked(question))
+    graph, topology = graph_asked(question), machine_asked(question)
+    asked = (graph, topology, workload_asked(question, USUAL_BATCH))
     plan = uniform_plan(
         graph,
         topology,
@@ -235,41 +255,8 @@ def _score(question: ScoreQuestion) -> ScoreAnswer:
     faults: tuple[str, ...] = ()
     if topology.software.engine.is_known:
         faults = tuple(broken.message for broken in check_plan(plan, *asked))
-    return score_told(plan, asked, score, faults)
-
-
-def graph_asked(question: Served) -> ModelGraph:
-    """The model of a question."""
-    return catalogue.load_model(
-        question.model, weight_dtype=question.weights, kv_dtype=question.kv_cache
-    )
-
-
-def _machine(entry: str) -> Topology:
-    """Of "NAME" or "NAME:CHIPS"."""
-    name, _, count = entry.partition(":")
-    if count and not (count.isascii() and count.isdigit() and len(count) < 7):
-        raise InputError(
-            f"machines: {shortened(entry)!r} must be NAME or NAME:CHIPS, such as hgx-h100:16"
-        )
-    return catalogue.load_topology(name, chips=int(count) if count else None)
-
-
-def workload_asked(question: Served) -> Workload:
-    """The traffic of a question."""
-    if question.users is not None and question.requests_per_s is not None:
-        raise InputError(
-            "users and requests_per_s are both given; under a rate users are an outcome, so give"
-            " one or the other"
-        )
-    given: dict[str, Any] = {
-        "batch_size": question.users,
-        "prompt_tokens": question.prompt_tokens,
-        "output_tokens": question.output_tokens,
-    }
-    if question.requests_per_s is not None:
-        given["requests_per_s"] = question.requests_per_s
-    return Workload.from_fields(given)
+    taken = not_given(question, graph, USUAL_BATCH, None)
+    return with_defaults(score_told(plan, asked, score, faults), taken)
 
 
 def _bounds(question: Limited) -> dict[str, Any]:
@@ -284,12 +271,7 @@ def _bounds(question: Limited) -> dict[str, Any]:
 
 def _goal(question: PlanQuestion | CompareQuestion, graph: ModelGraph) -> dict[str, Any]:
     """What is to be best, and which way."""
-    usual = "tpot_s"
-    if graph.is_diffusion:
-        usual = "image_s"
-    elif question.users is None and question.requests_per_s is None:
-        usual = "tokens_per_s"
-    field = question.objective or usual
+    field = question.objective or ("image_s" if graph.is_diffusion else "tpot_s")
     known = ASKED | SAMPLE_FIELDS
     if field not in known:
         raise UnknownNameError("field to make best", field, known)

@@ -2,9 +2,11 @@
 
 from planner import catalogue
 from planner.answers.results import Result
-from planner.doors.answers import CommandAnswer
+from planner.doors.answers import Answered, CommandAnswer
+from planner.doors.nouns import check_prices, not_given, priced
+from planner.doors.progress import Herald
 from planner.doors.questions import CommandQuestion
-from planner.doors.telling import figures_told
+from planner.doors.telling import figures_told, with_defaults
 from planner.launches.commands import read_command
 from planner.launches.launch import Launch, Reading, Told
 from planner.launches.models import Modelled, model_by_name, row_named
@@ -16,9 +18,10 @@ MOST_TOLD = 20
 """Options of a command, and what is assumed."""
 
 
-def command_answer(question: CommandQuestion) -> CommandAnswer:
+def command_answer(question: CommandQuestion, handle: str) -> Answered:
     """The price of what a command starts. Models are looked up by name: whoever wrote the command
-    does not choose what is read here."""
+    does not choose what is read here. The best plans that were looked for are kept."""
+    check_prices(question.prices, [question.machine])
     reading = read_command(question.command, alone=True)
     launch = _drafting_by_name(reading.launch)
     if question.model is None:
@@ -41,8 +44,14 @@ def command_answer(question: CommandQuestion) -> CommandAnswer:
         chips=question.chips,
         best=question.best,
         time_limit_s=question.time_limit_s,
+        progress=Herald("request_s"),
+        owned=lambda machine: priced(machine, question.machine, question),
     )
-    return _told(found.replace(remarks=(*modelled.remarks, *found.remarks)))
+    found = found.replace(remarks=(*modelled.remarks, *found.remarks))
+    best = {f"{handle}.1": found.best_on_same_chips, f"{handle}.2": found.best_on_machine}
+    results = {name: one for name, one in best.items() if one is not None}
+    taken = not_given(question, found.graph, question.users, None)
+    return Answered(with_defaults(_told(found, handle, results), taken), results)
 
 
 def _drafting_by_name(launch: Launch) -> Launch:
@@ -53,11 +62,15 @@ def _drafting_by_name(launch: Launch) -> Launch:
     return launch.replace(drafting=drafting.replace(model=row_named(drafting.model)))
 
 
-def _told(found: CommandScore) -> CommandAnswer:
+def _told(found: CommandScore, handle: str, results: dict[str, Result]) -> CommandAnswer:
     score = found.score
     reading = found.reading
+    same, whole = f"{handle}.1" in results, f"{handle}.2" in results
+    known = [f"{handle}.1 is the best plan on as many chips"] * same
+    known += [f"{handle}.2 that on the whole machine"] * whole
+    said = [f"handles for verify and explain: {', '.join(known)}"] if known else []
     return CommandAnswer(
-        summary=str(found),
+        summary="\n".join([str(found), *said]),
         engine=reading.launch.engine,
         model=found.graph.name,
         machine=found.topology.name,
@@ -72,6 +85,8 @@ def _told(found: CommandScore) -> CommandAnswer:
         field=found.field,
         gain_on_same_chips_fraction=_gain(found, found.best_on_same_chips),
         gain_on_machine_fraction=_gain(found, found.best_on_machine),
+        answer_on_same_chips=f"{handle}.1" if same else "",
+        answer_on_machine=f"{handle}.2" if whole else "",
     )
 
 

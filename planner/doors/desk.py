@@ -10,8 +10,8 @@ from itertools import count
 from threading import BoundedSemaphore, Lock
 
 from planner.answers.results import Result
-from planner.doors.answers import Answer
-from planner.doors.asking import Answered, answered
+from planner.doors.answers import Answer, Answered, SoFar
+from planner.doors.asking import answered
 from planner.doors.questions import ExplainQuestion, PlanQuestion, Question, VerifyQuestion
 from planner.errors import InputError, NoPlanFoundError, PlannerError
 from planner.studies.sweeps.workers import LostError, Processes
@@ -49,6 +49,8 @@ class Desk:
         self._kept: OrderedDict[str, Result] = OrderedDict()
         self._at: Question | None = None
         self._left: list[Question] = []
+        self.so_far: SoFar | None = None
+        """Of the question under way, as far as it tells."""
 
     def ask(self, question: Question) -> Answer:
         """The answer, once those who asked before have theirs. PlannerErrors are sentences."""
@@ -64,10 +66,16 @@ class Desk:
         """Let a process load what questions need before anybody asks; returns when it has."""
         if self._processes is not None:
             return
-        processes = self._processes = Processes(1)
+        processes = self._processes = self._started()
         # What keeps it from that is told to whoever asks next.
         with suppress(PlannerError, CancelledError):
             processes.submit(answered, WARMING, "a0", None).result()
+
+    def _started(self) -> Processes:
+        return Processes(1, hear=self._hear)
+
+    def _hear(self, news: SoFar) -> None:
+        self.so_far = news
 
     @contextmanager
     def _turn_of(self, question: Question) -> Iterator[None]:
@@ -79,6 +87,7 @@ class Desk:
                 yield
         finally:
             self._at = None
+            self.so_far = None
             self._left = [one for one in self._left if one is not question]
             self._room.release()
 
@@ -108,7 +117,7 @@ class Desk:
     def _found(self, question: Question, handle: str, earlier: Result | None) -> Answered:
         if self._is_left(question):
             raise LeftError("nobody waits for this answer")
-        processes = self._processes = self._processes or Processes(1)
+        processes = self._processes = self._processes or self._started()
         future = processes.submit(answered, question, handle, earlier)
         return self._awaited(future, question)
 

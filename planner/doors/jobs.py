@@ -110,7 +110,8 @@ class Jobs:
         if entry is None or not job.is_open:
             return job
         if entry.begun:
-            return job.replace(elapsed_s=time.monotonic() - entry.begun)
+            so_far = None if entry.desk is None else entry.desk.so_far
+            return job.replace(elapsed_s=time.monotonic() - entry.begun, so_far=so_far)
         with entry.lane.changed:
             ahead = sum(other.number < number for other in entry.lane.waiting)
         return job.replace(ahead=ahead)

@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any, Literal
 
 from planner.answers.results import Result
+from planner.doors.answers import SoFar
 from planner.errors import InputError, shortened
 from planner.records import Record
 
@@ -45,6 +46,8 @@ class Job(Record):
     """Since its turn came."""
     time_limit_s: float
     """After so long the best answer so far is given."""
+    so_far: SoFar | None = None
+    """Of a search under way, as far as it tells."""
     answer: dict[str, Any] | None = None
     error: str | None = None
     """In one sentence."""
@@ -188,4 +191,4 @@ class Keep:
             row = self._open.execute(
                 "SELECT result FROM results WHERE handle = ?", (handle,)
             ).fetchone()
-        return None if row is None else Result.from_json(row[0])
+        return None if row is None else Result.from_json(row[0], edited=False)

@@ -10,7 +10,7 @@ from planner import __version__
 from planner.doors.answers import ANSWERS, Answer
 from planner.doors.asking import names_of
 from planner.doors.desk import Desk
-from planner.doors.questions import QUESTIONS, Question
+from planner.doors.questions import QUESTION, QUESTIONS, Question
 from planner.errors import (
     InfeasibleError,
     InputError,
@@ -27,7 +27,8 @@ EXTRA = "planner mcp needs the package mcp: pip install 'spread-planner[mcp]'"
 INSTRUCTIONS = """\
 Plans how to spread a large model over chips, prices the plan, and proves that no better one exists.
 Ask `names` for models, machines and fields before guessing them. `size` answers "how few chips", \
-`plan` "how best on this machine", `compare` "on which of these", `score` "what does my split \
+`plan` "how best on this machine", `compare` "on which of these", `pareto` "what is worth having \
+when several figures count", `score` "what does my split \
 cost", `score_command` "what does this vllm serve line cost"; `verify` and `explain` take the handle of an earlier answer (a1).
 Repeat status and bound as they are: "optimal" is proved by the price list for the plans named in \
 `space`, "feasible" is not. Prices are predictions: say low to high (4 of 5 measurements), and \
@@ -151,7 +152,7 @@ async def _called(desk: Desk, name: str, arguments: dict[str, Any]) -> "CallTool
     try:
         if name not in QUESTIONS:
             raise UnknownNameError("tool", name, QUESTIONS)
-        answer = await _asked(desk, QUESTIONS[name].from_fields(arguments))
+        answer = await _asked(desk, QUESTIONS[name].from_fields(arguments, whole=QUESTION))
     except PlannerError as error:
         return _refused(f"{_kind_of(error)}: {error}")
     except Exception as error:
@@ -188,7 +189,8 @@ def _kind_of(error: PlannerError) -> str:
 def _given(answer: Answer) -> "CallToolResult":
     from mcp.types import CallToolResult, TextContent
 
-    fields = answer.model_dump(mode="json")
+    # A picture is read by nobody here, and takes more words than all the rest.
+    fields = answer.model_dump(mode="json", exclude={"svg"})
     return CallToolResult(
         content=[TextContent(type="text", text=answer.summary)], structured_content=fields
     )

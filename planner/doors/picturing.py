@@ -10,6 +10,7 @@ from planner.doors.answers import (
     ReportAnswer,
     Verdict,
 )
+from planner.doors.nouns import check_prices, priced
 from planner.doors.questions import AuditQuestion, ExportQuestion, MapQuestion, ParetoQuestion
 from planner.doors.telling import score_figure
 from planner.errors import UnknownNameError
@@ -23,6 +24,7 @@ from planner.report.lines import result_line
 from planner.report.plans import plan_line, space_line
 from planner.studies.audits.audits import audit
 from planner.studies.audits.claims import Claim, article_claims
+from planner.studies.study import uncounted_machine_of
 from planner.workload import Workload
 
 
@@ -61,8 +63,9 @@ def map_answer(question: MapQuestion) -> MapAnswer:
     # Pictures for print load matplotlib, which is an extra.
     from planner.studies.advantage.maps import advantage_map
 
+    check_prices(question.prices, question.machines)
     drawn = advantage_map(
-        question.machines,
+        [priced(uncounted_machine_of(name), name, question) for name in question.machines],
         question.metric,
         family=question.family,
         borders_at=(),

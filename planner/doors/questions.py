@@ -1,27 +1,45 @@
 """What a program may ask: a record for each question, every field of it bounded."""
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from planner.answers.question import ASKED, SAMPLE_FIELDS
 from planner.errors import InputError, shortened
 from planner.machines.engine import Space
 from planner.records import Record
 from planner.units import Count, Seconds
+from planner.workload import DraftKind
 
 FILES = (".json", ".toml", ".gguf", ".onnx", ".safetensors", ".csv", ".yaml", ".yml")
 FIELDS = tuple(ASKED | SAMPLE_FIELDS)
 """All that can be made best or limited."""
+QUESTION = "the question"
+"""What people write, in refusals of it."""
 MOST_SECONDS = 120.0
+HANDLE = re.compile(r"a[0-9]{1,9}(\.[0-9]{1,2})?")
+"""Of an answer: a1, or a2.1 of one machine of several."""
 
 
 def _no_file(name: str) -> str:
     """A name of the catalogue; programs do not get to say which files are read."""
-    if "/" in name or "\\" in name or name.lower().endswith(FILES):
+    # A count of chips may stand behind a file as behind a name.
+    parts = [part.strip().lower() for part in name.split(":")]
+    if "/" in name or "\\" in name or any(part.endswith(FILES) for part in parts):
         raise InputError(
             f"{shortened(name)!r} names a file, and only names of the catalogue are taken here; the"
             " command planner reads files"
+        )
+    return name
+
+
+def _handle(name: str) -> str:
+    """That of an answer."""
+    if HANDLE.fullmatch(name) is None:
+        raise PydanticCustomError(
+            "handle", "must be the handle of an earlier answer, such as a1 or a2.1"
         )
     return name
 
@@ -31,7 +49,14 @@ FieldName = Annotated[
     str, Field(min_length=1, max_length=100, json_schema_extra={"enum": list(FIELDS)})
 ]
 Figure = Annotated[float, Field(ge=0)] | Annotated[str, Field(max_length=100)]
-Handle = Annotated[str, Field(pattern=r"^a[0-9]{1,9}(\.[0-9]{1,2})?$", max_length=16)]
+Price = Annotated[float, Field(gt=0, le=1e9)] | Annotated[str, Field(max_length=100)]
+Prices = Annotated[dict[Name, Price], Field(max_length=8)]
+Users = Annotated[int, Field(ge=1, le=1_000_000)] | Literal["max"]
+Handle = Annotated[
+    str,
+    Field(max_length=16, json_schema_extra={"pattern": f"^{HANDLE.pattern}$"}),
+    AfterValidator(_handle),
+]
 Degree = Annotated[int, Field(ge=1, le=100_000)]
 
 
@@ -41,17 +66,19 @@ class Timed(Record):
     time_limit_s: Annotated[Seconds, Field(gt=0, le=MOST_SECONDS)] = 20.0
     """After so long the best answer so far is given, with the bound that was proved until then."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def check_no_truth(cls, given: Any) -> Any:
-        """Only what may be true or false is, which else would count as 1 and 0."""
-        fields = given.items() if isinstance(given, dict) else ()
-        for name, value in fields:
-            known = cls.model_fields.get(name)
-            if isinstance(value, bool) and known is not None and known.annotation is not bool:
-                said = str(value).lower()
-                raise InputError(f"{shortened(name)} must be a number or a text, not {said}")
-        return given
+
+class Drafts(Record):
+    """How tokens are guessed before the model checks them."""
+
+    model: Name
+    """Of the catalogue, that guesses them; "lookup": they are looked up in the text so far."""
+    tokens: Annotated[int, Field(ge=1, le=64)] | Literal["best"] = 4
+    """Guessed for each pass; best: as many as are."""
+    kind: DraftKind | None = None
+    """Of what guesses; gives the acceptance rate where none is stated."""
+    acceptance_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Probability that a guess is kept where those before it are; none: as is usual of the kind,
+    else 0.7."""
 
 
 class Served(Timed):
@@ -67,11 +94,17 @@ class Served(Timed):
     """Of one request."""
     output_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 256
     """Of one request."""
-    users: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """Requests in flight at once, in the whole deployment. None, and no rate: as many as are
-    best."""
+    users: Users | None = None
+    """Requests in flight at once, in the whole deployment; max: as many as are best. None, and no
+    rate: 8, but max where that makes the objective, or what is limited, better."""
     requests_per_s: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Requests that arrive each second, as a Poisson stream; in place of `users`."""
+    drafts: Drafts | None = None
+    """How tokens are guessed ahead (speculative decoding); none: they are not."""
+    prices: Prices = Field(default={})
+    """Of one's own, by machine as it is named here: USD for each chip and hour, or text with a
+    unit: {"hgx-h100": "2.10 USD/h"}, or "20000 USD/month" of a lease. Others have the
+    catalogue's."""
 
 
 class Limited(Served):
@@ -90,19 +123,21 @@ class PlanQuestion(Limited):
     """Find the best way to spread a model over one machine, and prove it."""
 
     machine: Name
-    """Of the catalogue, such as hgx-h100; the tool `names` lists them."""
+    """Of the catalogue, such as hgx-h100, or hgx-h100:16 for 16 chips of it; the tool `names` lists
+    them."""
     chips: Annotated[Count, Field(le=100_000)] | None = None
     """Of the machine; none: as many as it is described with."""
     software: Name | None = None
     """Such as vllm, sglang or tensorrt-llm; none: what fits chip and model."""
     objective: FieldName | None = None
-    """The field to make best: times and costs as low as can be, rates as high. None: tpot_s, of as
-    many users as are best tokens_per_s, of a diffusion model image_s."""
+    """The field to make best: times and costs as low as can be, rates as high. None: tpot_s, of a
+    diffusion model image_s."""
 
 
 class SizeQuestion(Limited):
     """Find how few chips of each machine serve a demand within limits, and what they cost; the
-    cheapest first."""
+    cheapest first. Where neither users nor a rate are given, the model just has to fit and to keep
+    the limits."""
 
     machines: Annotated[tuple[Name, ...], Field(min_length=1, max_length=8)]
     """Names of the catalogue; "hgx-h100:16" takes at most 16 chips of it."""
@@ -162,8 +197,8 @@ class NamesQuestion(Timed):
 
 
 class ParetoQuestion(Served):
-    """Find the plans worth having on one machine when several figures count, with a picture of
-    the first two."""
+    """Find the plans worth having on one machine when several figures count: none is better than
+    another in all of them. Where neither users nor a rate are given, of any number of users."""
 
     machine: Name
     """Of the catalogue."""
@@ -190,6 +225,9 @@ class MapQuestion(Timed):
     """Names of the catalogue."""
     metric: Literal["energy_per_token_j", "usd_per_million_tokens", "chips"] = "energy_per_token_j"
     """Of which the least is the best."""
+    prices: Prices = Field(default={})
+    """Of one's own, by machine: USD for each chip and hour, or text with a unit; others have the
+    catalogue's."""
     family: Literal["dense", "moe"] = "dense"
     """Of models: all parameters at work, or experts."""
     prompt_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
@@ -245,6 +283,9 @@ class CommandQuestion(Timed):
     """Of one request."""
     users: Annotated[int, Field(ge=1, le=1_000_000)] = 8
     """Requests in flight at once, in the whole deployment."""
+    prices: Prices = Field(default={})
+    """Of one's own: USD for each chip and hour of the machine, or text with a unit; none: the
+    catalogue's."""
     best: bool = True
     """Whether the best plans are looked for too."""
 
@@ -268,6 +309,7 @@ QUESTIONS: dict[str, type[Question]] = {
     "plan": PlanQuestion,
     "size": SizeQuestion,
     "score": ScoreQuestion,
+    "pareto": ParetoQuestion,
     "compare": CompareQuestion,
     "verify": VerifyQuestion,
     "explain": ExplainQuestion,
@@ -276,7 +318,6 @@ QUESTIONS: dict[str, type[Question]] = {
 }
 """By the name that each door has for it."""
 PICTURED: dict[str, type[Question]] = {
-    "pareto": ParetoQuestion,
     "map": MapQuestion,
     "audit": AuditQuestion,
     "report": ReportQuestion,

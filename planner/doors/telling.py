@@ -1,6 +1,7 @@
 """Results as the short records that programs are answered."""
 
 import math
+from typing import TypeVar
 
 from planner.answers.certificates import Verdict
 from planner.answers.question import ASKED, SAMPLE_FIELDS
@@ -8,14 +9,17 @@ from planner.answers.reasons import Reasons
 from planner.answers.results import Result
 from planner.answers.sizings import SizedMachine, Sizing
 from planner.doors.answers import (
+    CommandAnswer,
     CompareAnswer,
     Effect,
     ExplainAnswer,
+    FrontAnswer,
     NamesAnswer,
     PlanAnswer,
     ScoreAnswer,
     SizeAnswer,
     SizedAnswer,
+    SoFar,
     Told,
     VerifyAnswer,
 )
@@ -69,6 +73,17 @@ UNITS = {"%": "fraction", "": "count", "B": "bytes"}
 """Where a person reads another one than the field has."""
 MOST_LINES = 8
 """Of doubts, of assumptions and of what explains."""
+
+
+A = TypeVar("A", PlanAnswer, SizeAnswer, CompareAnswer, ScoreAnswer, FrontAnswer, CommandAnswer)
+
+
+def with_defaults(answer: A, taken: dict[str, str]) -> A:
+    """An answer that says what was not given, and what was taken in its place."""
+    if not taken:
+        return answer
+    said = ", ".join(f"{name} {value}" for name, value in taken.items())
+    return answer.replace(summary=f"{answer.summary}\ndefaults used: {said}", not_given=taken)
 
 
 def plan_told(result: Result, handle: str) -> PlanAnswer:
@@ -237,6 +252,26 @@ def reasons_told(reasons: Reasons) -> ExplainAnswer:
             Effect(what=one.shape, effect=one.effect, proved=one.proved)
             for one in reasons.alternatives[:MOST_LINES]
         ),
+    )
+
+
+def so_far_told(field: str, best: float | None, bound: float | None, where: str = "") -> SoFar:
+    """How far a search has come, on a machine of several where one is named."""
+    best, bound = _finite(best), _finite(bound)
+    gap = abs(best - bound) / abs(best) if best and bound is not None else None
+    title = ALL_WORDS[field].title
+    words = ["no plan yet" if best is None else f"best {title} so far {field_text(field, best)}"]
+    if bound is not None:
+        words.append(f"no plan is better than {field_text(field, bound)}")
+    if gap is not None:
+        words.append(f"gap {100 * gap:.2g} %")
+    text = "; ".join(words)
+    return SoFar(
+        field=field,
+        objective=best,
+        bound=bound,
+        gap=gap,
+        text=f"{where}: {text}" if where else text,
     )
 
 

@@ -171,11 +171,12 @@ def _machine(
             raise InputError("chips and software are those of the machine that is given; leave out")
         return machine, ()
     stack = software or stack_of(reading.launch)
-    whole = catalogue.load_topology(machine, chips=chips, software=stack)
+    name, chips = catalogue.counted_name(machine, chips)
+    whole = catalogue.load_topology(name, chips=chips, software=stack)
     wanted = settled_launch(reading.launch, graph, whole).launch.chips
     if chips is None and wanted > whole.chips:
         remark = f"{whole.name} is taken with the {wanted} chips that the command asks for"
-        return catalogue.load_topology(machine, chips=wanted, software=stack), (remark,)
+        return catalogue.load_topology(name, chips=wanted, software=stack), (remark,)
     return whole, ()
 
 

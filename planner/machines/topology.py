@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from planner.errors import InputError, listed, told
 from planner.guards import guarded
@@ -232,11 +233,21 @@ ModelClass = Literal["diffusion", "encoder"]
 """Models that servers of language models do not run."""
 
 
+def _no_path(name: str) -> str:
+    if "/" in name or "\\" in name:
+        raise PydanticCustomError("stack", "must be a stack's name in the catalogue")
+    return name
+
+
 class OtherSoftware(Record):
     """What runs a class of models on a machine whose own stack is not made for them."""
 
     models: ModelClass
-    software: Annotated[str, Field(pattern=r"^[^/\\]{1,100}$")]
+    software: Annotated[
+        str,
+        Field(min_length=1, max_length=100, json_schema_extra={"pattern": r"^[^/\\]{1,100}$"}),
+        AfterValidator(_no_path),
+    ]
     """Its name in the catalogue; a path to a file of its own is none."""
 
 

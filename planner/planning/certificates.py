@@ -160,8 +160,8 @@ def certificate_from(text: str) -> AnyCertificate:
             " Result.certificate() writes it"
         )
     if ON_A_CLUSTER.search(text):
-        return ClusterCertificate.from_json(text)
-    return Certificate.from_json(text)
+        return ClusterCertificate.from_json(text, whole="the certificate")
+    return Certificate.from_json(text, whole="the certificate")
 
 
 def _likenesses(certificate: AnyCertificate) -> tuple[Likeness, ...]:

@@ -21,7 +21,7 @@ from planner import allowance
 from planner.answers.question import PER_TOKEN, TOTALS, Limits, question_of
 from planner.answers.results import Result
 from planner.answers.sizings import Bill, Headroom, SizedMachine, Sizing, Told
-from planner.catalogue import AnyModel, load_topology, model_of
+from planner.catalogue import AnyModel, counted_name, load_topology, model_of
 from planner.cost import memory
 from planner.errors import (
     InfeasibleError,
@@ -269,18 +269,10 @@ def _extent(name: str, machine: str | Topology) -> Extent:
             "machines must be names of the catalogue, such as 'hgx-h100' or 'hgx-h100:16', or"
             f" topologies, not {told(machine, 60)}"
         )
-    known, colon, count = machine.partition(":")
-    described = load_topology(known)
-    if not colon:
-        largest = min(described.limit_chips, max(MOST_CHIPS, described.chips))
-        asked = described.replace(chips=largest)
-    elif count.isdecimal() and int(count) >= 1:
-        asked = described.replace(chips=int(count))
-    else:
-        raise InputError(
-            f"the chips of {shortened(machine)!r} must be a whole number of at least 1, as in"
-            f" '{known}:{described.chips}'"
-        )
+    known = counted_name(machine)
+    described = load_topology(known.name)
+    largest = min(described.limit_chips, max(MOST_CHIPS, described.chips))
+    asked = described.replace(chips=known.chips or largest)
     return Extent(name, asked, _node_chips(asked, described.chips))
 
 

@@ -10,9 +10,11 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from planner.errors import InputError, shortened, told
+from planner.faults import unique
+from planner.records import Record
 
 TOML_BYTES = 2**18
 """Of a machine, a stack, a sweep or a table of claims; the catalogue's largest table of models has
@@ -39,6 +41,7 @@ TOO_DEEP = re.compile(rf"(?<![\w-]){PART}(?:[ \t]*\.[ \t]*{PART}){{64}}")
 them."""
 
 Pairs = Sequence[tuple[str, Any]]
+R = TypeVar("R", bound=Record)
 
 
 @contextmanager
@@ -102,7 +105,7 @@ def read_json(
     what: str,
     *,
     most_bytes: int = MOST_BYTES,
-    paired: Callable[[Pairs], Any] | None = None,
+    paired: Callable[[Pairs], Any] = unique,
 ) -> dict[str, Any]:
     """A JSON object; `paired` makes of an object's names and values what shall stand for it."""
     text = read_text(path, what, most_bytes=most_bytes)
@@ -110,7 +113,7 @@ def read_json(
 
 
 def parsed_json(
-    text: str, path: Path, *, paired: Callable[[Pairs], Any] | None = None
+    text: str, path: Path, *, paired: Callable[[Pairs], Any] = unique
 ) -> dict[str, Any]:
     """The JSON object that a text of a file holds."""
     fields = json_value(text, path, paired=paired)
@@ -126,7 +129,7 @@ def json_value(
     path: Path,
     *,
     most_values: int = MOST_VALUES,
-    paired: Callable[[Pairs], Any] | None = None,
+    paired: Callable[[Pairs], Any] = unique,
 ) -> Any:
     """What a JSON text of a file holds, whatever it is."""
     values = sum(text.count(mark) for mark in ",[{")
@@ -138,12 +141,21 @@ def json_value(
         raise InputError(
             f"{path} is not valid JSON (line {error.lineno}: {error.msg}); is it truncated?"
         ) from None
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except (ValueError, RecursionError):
         raise InputError(
             f"{path} is not valid JSON (a number of thousands of digits, or nested too deeply)"
         ) from None
+
+
+def read_record(kind: type[R], path: Path, what: str) -> R:
+    """A record from a file of JSON that should hold `what`, such as "a plan"."""
+    text = read_text(path, what)
+    try:
+        return kind.from_json(text, whole=f"the {what.split(maxsplit=1)[1]}")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from planner.errors import InputError
 from planner.plan import Plan
-from planner.readers.files import read_text
+from planner.readers.files import read_record
 from planner.readers.run_file import read_run
 
 
@@ -13,7 +12,4 @@ def read_plan(path: Path) -> Plan:
     run = read_run(path, "a plan")
     if run is not None:
         return run.plan
-    try:
-        return Plan.from_json(read_text(path, "a plan"))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    return read_record(Plan, path, "a plan")

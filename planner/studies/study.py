@@ -4,8 +4,8 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from planner.catalogue import load_topology
-from planner.errors import InputError
+from planner.catalogue import counted_name, load_topology
+from planner.errors import InputError, shortened
 from planner.machines.engine import Space
 from planner.machines.topology import Topology
 from planner.records import Record, as_text
@@ -109,6 +109,17 @@ def _cut(words: str) -> str:
 def machine_of(given: str | Topology) -> Topology:
     """By its name in the catalogue or its file, or as it is."""
     return load_topology(given) if isinstance(given, str) else given
+
+
+def uncounted_machine_of(given: str | Topology) -> Topology:
+    """Likewise where as many chips are taken as are best: a count behind the name is refused."""
+    named = counted_name(given) if isinstance(given, str) else None
+    if named is not None and named.chips is not None:
+        raise InputError(
+            f"{shortened(given)!r} names a number of chips, and here each machine has as many as"
+            f" are best; give {shortened(named.name)!r}"
+        )
+    return machine_of(given)
 
 
 def _spoken(value: Any) -> str:

@@ -38,7 +38,7 @@ def test_a_row_is_read_with_its_defaults(tmp_path):
     [
         ("row_id,field", "row_id,metric", "no column field"),
         ("batch_size\n", "batches\n", "'batches' is not a column"),
-        ("0.01", "-1", "line 2: Measurement.value should be greater than 0"),
+        ("0.01", "-1", "line 2: Measurement.value must be above 0"),
         ("0.01", "fast", "line 2: Measurement.value"),
         (",1,8", ",0,8", "line 2: Measurement.chips"),
         ("llama-3.1-8b", "", "line 2: Measurement.model is missing"),

@@ -2,8 +2,9 @@
 
 import pytest
 
+from planner.catalogue import counted_name
 from planner.cli.groups import Drafts, Formats
-from planner.cli.nouns import counted_name, labelled, speculation_of
+from planner.cli.nouns import labelled, speculation_of
 from planner.errors import InputError
 from tests.terminal import refused
 
@@ -62,7 +63,7 @@ def test_offers_of_one_machine_are_ranked_in_one_table(run):
     ("arguments", "said"),
     [
         (("plan", "qwen3-0.6b", "hgx-h100:2", "--chips", 4), "--chips 4 and hgx-h100:2 name"),
-        (("score", "qwen3-0.6b", "hgx-h100:x"), "chips must be a whole number, not 'x'"),
+        (("score", "qwen3-0.6b", "hgx-h100:x"), "the chips of 'hgx-h100:x' must be a whole number"),
         (
             ("disaggregate", "qwen3-0.6b", "hgx-h100", "l4:2", "--decode-chips", 4),
             "--decode-chips 4 and l4:2 name",

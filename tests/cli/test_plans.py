@@ -527,8 +527,8 @@ def test_a_machine_without_a_price_is_not_called_rented(run):
         (("--power-basis", "drawed"), "--power-basis must be drawn or provisioned, not 'drawed'"),
         (("--price", "2.10 EUR/h"), "--price needs a number and a unit of dollars per hour"),
         (("--price", "2 USD/h", "--price-basis", "node"), "--price and --price-basis are both given"),
-        (("--pue", "0.5"), "Economics.pue should be greater than or equal to 1"),
-        (("--utilisation", "0"), "Economics.utilisation should be greater than 0"),
+        (("--pue", "0.5"), "Economics.pue must be at least 1"),
+        (("--utilisation", "0"), "Economics.utilisation must be above 0"),
     ],
 )  # fmt: skip
 def test_costs_that_cannot_be_are_refused_in_one_sentence(run, options, said):
@@ -740,7 +740,7 @@ def test_a_machine_that_cannot_do_it_is_told_below_and_none_is_refused(run):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("hgx-h100", "--rate", "0"), "Workload.requests_per_s should be greater than 0, not 0.0"),
+        (("hgx-h100", "--rate", "0"), "Workload.requests_per_s must be above 0, not 0.0"),
         (("hgx-h10",), "there is no topology called 'hgx-h10'; the nearest names are"),
         (("hgx-h100", "hgx-h100"), "hgx-h100 is given twice; leave one out"),
         (("hgx-h100:0",), "the chips of 'hgx-h100:0' must be a whole number of at least 1"),

@@ -71,12 +71,24 @@ def test_a_question_is_kept_and_asked_again(run, kept):
 def test_options_behind_a_question_take_the_place_of_its_own(run, kept):
     run("plan", *SMALL, "--batch", "4", "--minimize", "ttft_s", "--save", kept)
     assert words_of(["ask", str(kept), "--batch", "2", "--maximize", "tokens_per_s"]) == [
-        "plan", "--chips=1", "--batch", "2", "--maximize", "tokens_per_s", "--",
-        "qwen3-0.6b", "hgx-h100",
+        "plan", "qwen3-0.6b", "hgx-h100", "--chips=1", "--batch", "2", "--maximize", "tokens_per_s",
     ]  # fmt: skip
     answer = run("ask", kept, "--batch", "2", "--format=json")
     assert answer.fields["workload"]["batch_size"] == 2
     assert answer.fields["field"] == "ttft_s"
+
+
+def test_a_count_behind_a_machines_name_is_changed_as_an_option_is(run, kept):
+    run("plan", "qwen3-0.6b", "hgx-h100:1", "--save", kept)
+    assert run("ask", kept, "--chips", "2", "--format=json").fields["topology"]["chips"] == 2
+    assert run("ask", kept, "--format=json").fields["topology"]["chips"] == 1
+
+
+def test_a_name_too_many_is_told_and_not_one_of_the_file(run, kept):
+    run("plan", *SMALL, "--save", kept)
+    said = refused(run("ask", kept, "groq-lpu-chain"), 2)
+    assert "groq-lpu-chain" in said
+    assert "hgx-h100" not in said
 
 
 def test_a_question_without_a_plan_is_kept_too(run, kept):
@@ -98,6 +110,7 @@ def test_a_question_that_cannot_be_asked_is_not_kept(run, kept):
         (GOOD.replace("plan", "rm"), "command must be plan, disaggregate"),
         (GOOD.replace("names", "nouns"), "nouns is not a field of a question"),
         (GOOD.replace('["qwen3-0.6b", "hgx-h100"]', "3"), "names must be a list of texts"),
+        (GOOD.replace('"hgx-h100"]', '"--out=x"]'), "names holds '--out=x', which is an option"),
         (GOOD + 'out = "x.json"\n', "options.out says where an answer goes"),
         (GOOD + 'export-to = "x"\n', "options.export-to says where an answer goes"),
         (GOOD + "a = {b = 1}\n", "options.a must be a text, a number"),

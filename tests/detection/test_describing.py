@@ -122,7 +122,7 @@ def test_hosts_may_have_fewer_chips_than_the_machine_that_they_are_part_of():
     topology = made(text, node="gb200-nvl72:4").read()
     assert topology.chips == 144
     assert [fabric.units for fabric in topology.fabrics] == [72, 2]
-    with pytest.raises(InputError, match="after the colon"):
+    with pytest.raises(InputError, match=r"the chips of .gb200-nvl72:x. must be a whole number"):
         made(text, node="gb200-nvl72:x")
 
 

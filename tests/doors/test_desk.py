@@ -71,7 +71,7 @@ def test_a_warm_desk_answers_for_a_caller_who_numbers_and_keeps():
 
 def test_what_keeps_a_desk_from_being_warm_is_told_to_whoever_asks(monkeypatch):
     stub = Stub(lambda: LostError("its process ended with status -9"))
-    monkeypatch.setattr(module, "Processes", lambda count: stub)
+    monkeypatch.setattr(module, "Processes", lambda count, hear: stub)
     desk = Desk()
     desk.warm()
     with pytest.raises(InputError, match="died, perhaps for want of memory"):

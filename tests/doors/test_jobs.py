@@ -6,6 +6,7 @@ from threading import Event
 import pytest
 
 from planner.doors import jobs as module
+from planner.doors.answers import SoFar
 from planner.doors.desk import BusyError, LeftError
 from planner.doors.jobs import Jobs, UnknownJobError, refusal_of
 from planner.doors.keeping import Keep
@@ -137,3 +138,16 @@ def test_desks_are_warm_before_anybody_asks(started):
     jobs = started(Warmed, workers=3)
     jobs.wait_until_warm()
     assert len(set(map(id, warmed))) == 4
+
+
+def test_a_job_under_way_says_how_far_it_is(started):
+    kind = held()
+    jobs = started(kind, workers=1)
+    job = jobs.ask("plan", PLAN)
+    kind.begun.wait()
+    desk = jobs._open[int(job.id[1:])].desk
+    assert jobs.job(job.id).so_far is None
+    desk.so_far = SoFar(field="tpot_s", objective=0.02, bound=0.018, gap=0.1, text="gap 10 %")
+    assert jobs.job(job.id).so_far.gap == 0.1
+    jobs.cancel(job.id)
+    assert ended(jobs, job.id).so_far is None

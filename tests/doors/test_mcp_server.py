@@ -127,8 +127,8 @@ def test_a_fault_of_ours_is_a_sentence_too(caplog):
     [
         ("plot", {}, "there is no tool called 'plot'; the nearest names are"),
         ("plan", {"model": "m", "machine": "../x.toml"}, "'../x.toml' names a file"),
-        ("plan", {"model": "m"}, "PlanQuestion.machine"),
-        ("verify", {"answer": "rm -rf"}, "VerifyQuestion.answer"),
+        ("plan", {"model": "m"}, "machine is missing"),
+        ("verify", {"answer": "rm -rf"}, "answer must be the handle"),
     ],
 )
 def test_a_wrong_question_reaches_no_desk(name, arguments, sentence):

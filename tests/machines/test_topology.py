@@ -424,7 +424,7 @@ def test_a_machine_is_described_level_by_level():
         ),
         (
             lambda: fabric("hypercube", 8),
-            "Fabric.shape should be 'switch', 'full-mesh', 'ring', 'chain', 'torus', 'mesh', 'dragonfly' or 'links'"
+            "Fabric.shape must be 'switch', 'full-mesh', 'ring', 'chain', 'torus', 'mesh', 'dragonfly' or 'links'"
             ", not 'hypercube'",
         ),
     ],

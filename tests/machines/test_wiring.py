@@ -288,7 +288,7 @@ def test_links_that_make_no_node_are_refused_in_a_sentence(links, sentence):
 
 
 def test_a_link_without_bandwidth_is_refused():
-    with pytest.raises(InputError, match=r"Wire\.bandwidth_bytes_per_s should be greater than 0"):
+    with pytest.raises(InputError, match=r"Wire\.bandwidth_bytes_per_s must be above 0"):
         Wire(between=(0, 1), bandwidth_bytes_per_s=0.0)
 
 

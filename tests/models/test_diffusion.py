@@ -132,7 +132,7 @@ def test_a_denoiser_that_sees_no_text_needs_none():
 
 def test_a_field_of_the_other_kind_of_denoiser_is_refused_by_name():
     fields = {"kind": "unet", "levels": [{"channels": 320, "heads": 5}], "hidden": 64}
-    with pytest.raises(pl.InputError, match=r"unet\.hidden is not a field of it"):
+    with pytest.raises(pl.InputError, match=r"denoiser\.hidden is not a field of it"):
         DiffusionShape.from_fields({"denoiser": fields, "latent": {"channels": 4}})
 
 

@@ -273,14 +273,14 @@ def test_a_bandwidth_that_is_none_is_refused_by_its_name_in_the_file(tmp_path, f
 @pytest.mark.parametrize(
     ("figure", "said"),
     [
-        ('"-450 GB/s"', "greater than 0, not -4500000000"),
-        ('"0 GB/s"', "greater than 0"),
-        ('"1e30 GB/s"', "less than or equal to 1"),
+        ('"-450 GB/s"', "above 0, not -4500000000"),
+        ('"0 GB/s"', "above 0"),
+        ('"1e30 GB/s"', "at most 1"),
     ],
 )
 def test_a_bandwidth_that_cannot_be_is_refused(tmp_path, figure, said):
     sentence = str(refusal(tmp_path, with_bandwidth(figure)))
-    assert sentence.startswith("Topology.fabrics[0].bandwidth_bytes_per_s should be ")
+    assert sentence.startswith("Topology.fabrics[0].bandwidth_bytes_per_s must be ")
     assert said in sentence
 
 
@@ -343,7 +343,7 @@ def test_a_fabric_may_be_a_list_of_links(tmp_path):
         ("between = [0, 1]", "between = [0, 4]", "Fabric.links[0].between of 'wire': 4 is not one of its chips"),
         ("between = [0, 1]", "between = [0]", "Topology.fabrics[0].links[0].between"),
         ("between = [0, 1]", 'between = [0, "plx1"]', "Topology.fabrics[0].links of 'mine': no way leads from chip 0 to chip"),
-        ('"56 GB/s"', '"0 GB/s"', "Topology.fabrics[0].links[0].bandwidth_bytes_per_s should be greater than 0"),
+        ('"56 GB/s"', '"0 GB/s"', "Topology.fabrics[0].links[0].bandwidth_bytes_per_s must be above 0"),
         ('"600 ns"', '"600 GB"', "fabric[0].link[0].latency needs a number and a unit of seconds"),
         ("between = [0, 1]", "joins = [0, 1]", "link.joins is not a field of a link"),
     ],
@@ -357,19 +357,19 @@ def test_links_that_cannot_be_are_refused_in_one_sentence(tmp_path, old, new, sa
     ("old", "new", "said"),
     [
         ('name = "mine"\n', "", "topology.name is missing"),
-        ('name = "mine"', "name = 5", "Topology.name should be a valid string, not 5"),
+        ('name = "mine"', "name = 5", "Topology.name must be text, not 5"),
         ('chip = "h100-sxm"\n', "", "topology.chip must be a name of the catalogue or a table"),
         ('software = "vllm"\n', "", "topology.software must be a name of the catalogue or a table"),
         ("chips = 4", "chips = 9", "its fabrics join at most 8 chips, not 9"),
-        ("chips = 4", "chips = 0", "Topology.chips should be greater than or equal to 1, not 0"),
-        ("chips = 4", "chips = 4.5", "Topology.chips should be a valid integer"),
-        ('"switch"', '"star"', "Topology.fabrics[0].shape should be 'switch', 'full-mesh', 'ring', 'chain', 'torus', 'mesh'"),
+        ("chips = 4", "chips = 0", "Topology.chips must be at least 1, not 0"),
+        ("chips = 4", "chips = 4.5", "Topology.chips must be a whole number"),
+        ('"switch"', '"star"', "Topology.fabrics[0].shape must be 'switch', 'full-mesh', 'ring', 'chain', 'torus', 'mesh'"),
         ('"switch"', '"torus"', "Fabric.dimensions of 'wire': a torus of 8 units needs dimensions whose product is 8"),
         ("units = 8", "units = 8\ndimensions = [8]", "only a torus or a mesh has them, not a switch"),
         ("units = 8\n", "", "Topology.fabrics[0].units is missing"),
-        ("units = 8", "units = 0", "Topology.fabrics[0].units should be greater than or equal to 1, not 0"),
+        ("units = 8", "units = 0", "Topology.fabrics[0].units must be at least 1, not 0"),
         ('bandwidth = "450 GB/s"\n', "", "Topology.fabrics[0].bandwidth_bytes_per_s is missing"),
-        ('"2 us"', '"-2 us"', "Topology.fabrics[0].latency_s should be greater than or equal to 0"),
+        ('"2 us"', '"-2 us"', "Topology.fabrics[0].latency_s must be at least 0"),
         ('"2 us"', '"2 GB"', "fabric[0].latency needs a number and a unit of seconds, such as '2 us'"),
         ("[[fabric]]", "[fabric]", "fabric must be an array of tables, written as [[fabric]]"),
         ("[[fabric]]", "power = 5\n[[fabric]]", "power must be a table, written as [power]"),
@@ -388,14 +388,14 @@ def test_a_file_that_cannot_be_is_refused_in_one_sentence(tmp_path, old, new, sa
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (OWN_CHIP.replace('"bf16"', '"bf17"'), "Topology.chip.peaks[0].dtype should be one of 30 words, such as 'fp32'"),
+        (OWN_CHIP.replace('"bf16"', '"bf17"'), "Topology.chip.peaks[0].dtype must be one of 30 words, such as 'fp32'"),
         (OWN_CHIP.replace('"100 TFLOP/s"', '"100 TB/s"'), "chip.peak[0] needs a number and a unit of operations per second"),
         (OWN_CHIP.replace('"16 GB"', '"16 GB/s"'), "chip.memory[0].capacity needs a number and a unit of bytes"),
         (OWN_CHIP.partition("[[chip.memory]]")[0], "Topology.chip.memory"),
         (OWN_CHIP.replace("power =", "watts ="), "chip.watts is not a field of a chip; did you mean"),
-        (OWN_SOFTWARE.replace("0.5", "1.5"), "Topology.software.compute_efficiency should be less than or equal to 1"),
+        (OWN_SOFTWARE.replace("0.5", "1.5"), "Topology.software.compute_efficiency must be at most 1"),
         (OWN_SOFTWARE.replace("0.5", '"half"'), "software.compute_efficiency must be a number, not 'half'"),
-        (OWN_SOFTWARE.replace('"all_reduce"', '"all_sum"'), "Topology.software.collectives[0].kinds[0] should be 'all_reduce'"),
+        (OWN_SOFTWARE.replace('"all_reduce"', '"all_sum"'), "Topology.software.collectives[0].kinds[0] must be 'all_reduce'"),
         (OWN_SOFTWARE.replace("kinds =", "kind ="), "collective.kind is not a field of a collective; did you mean kinds"),
     ],
 )  # fmt: skip

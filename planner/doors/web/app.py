@@ -2,19 +2,19 @@
 
 import json
 import math
-import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from planner.doors.jobs import SHORT, Jobs, UnknownJobError, refusal_of
 from planner.doors.keeping import Job
+from planner.doors.questions import HANDLE, QUESTION
 from planner.doors.web.gate import MOST_BYTES, Gate
 from planner.doors.web.openapi import ASKED, docs_html, document
 from planner.doors.web.pages import (
+    FORMS,
     docs_page,
     first_of,
-    front_fields,
     outcome_html,
     page_file,
     page_html,
@@ -23,6 +23,7 @@ from planner.doors.web.pages import (
     report_html,
 )
 from planner.errors import InputError, PlannerError, UnknownNameError
+from planner.faults import unique
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -36,7 +37,6 @@ LOOK_S = 0.02
 LONGEST_LOOK_S = 0.25
 JSON = "application/json"
 STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
-HANDLE = re.compile(r"a[0-9]{1,9}(\.[0-9]{1,2})?")
 
 Endpoint = Callable[["Request"], Awaitable["Response"]]
 
@@ -82,7 +82,7 @@ class Door:
         if kind not in ASKED:
             unknown = UnknownNameError("question", kind, ASKED)
             return _error(404, str(unknown))
-        question = ASKED[kind].from_fields(await _body(request))
+        question = ASKED[kind].from_fields(await _body(request), whole=QUESTION)
         wait_s = _wait_s(request, MOST_WAIT_S if kind in SHORT else 0.0)
         job = await self._looked_at(self._jobs.ask(kind, question), wait_s)
         if job.is_open:
@@ -144,7 +144,7 @@ class Door:
             asked = first_of(request.query_params.multi_items())
         except InputError as error:
             return _html(page_html({}, refusal_html(str(error))), 400)
-        if asked.get("plain") not in ("plan", "pareto") and "job" not in asked:
+        if asked.get("plain") not in FORMS and "job" not in asked:
             return _html(page_html(asked))
         try:
             return _html(page_html(asked, await self._outcome(asked)))
@@ -157,10 +157,9 @@ class Door:
         if "job" in asked:
             job = self._jobs.job(asked["job"])
         else:
-            fields = question_of(asked)
             kind = asked["plain"]
-            fields = front_fields(fields) if kind == "pareto" else fields
-            job = self._jobs.ask(kind, ASKED[kind].from_fields(fields))
+            question = ASKED[kind].from_fields(question_of(asked, kind), whole=QUESTION)
+            job = self._jobs.ask(kind, question)
         job = await self._looked_at(job, PLAIN_WAIT_S)
         kept = {name: value for name, value in asked.items() if name not in ("plain", "job")}
         told = outcome_html(job, f"/?{urlencode(kept | {'job': job.id})}")
@@ -189,7 +188,9 @@ async def _body(request: "Request") -> Any:
         raise BadRequestError(f"a question is JSON: send it with 'Content-Type: {JSON}'")
     text = await request.body()
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=unique)
+    except InputError as error:
+        raise BadRequestError(f"{QUESTION}: {error}") from None
     except (ValueError, RecursionError):
         raise BadRequestError("the body is no JSON that can be read") from None
 

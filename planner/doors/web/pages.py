@@ -1,6 +1,7 @@
 """The page: what stands in it before anything is asked, and answers for browsers without
 scripts."""
 
+import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -14,12 +15,33 @@ from planner.errors import InputError
 FOLDER = Path(__file__).parent / "page"
 LIMIT = "limit."
 """How fields of a form begin that are limits."""
-FIELDS = (
-    "model", "weights", "machine", "chips", "software", "objective", "users", "requests_per_s",
-    "prompt_tokens", "output_tokens", "sure", "limit.ttft_s", "limit.tpot_s", "limit.ttft_p99_s",
-    "limit.tpot_p99_s",
-)  # fmt: skip
-"""Of the form, as questions name them."""
+LISTS = ("machines", "claims")
+"""Fields of a form that hold several names, with commas between them."""
+MODEL = ("model", "weights")
+MACHINE = ("machine", "chips", "software", "price")
+LENGTHS = ("prompt_tokens", "output_tokens")
+LOAD = ("users", "requests_per_s", *LENGTHS, "draft")
+LIMITS = ("sure", "limit.ttft_s", "limit.tpot_s", "limit.ttft_p99_s", "limit.tpot_p99_s")
+DEGREES = ("tensor_parallel", "pipeline_parallel", "expert_parallel", "data_parallel")
+FORMS = {
+    "plan": (*MODEL, *MACHINE, *LOAD, *LIMITS, "objective"),
+    "pareto": (*MODEL, *MACHINE, *LENGTHS),
+    "size": (*MODEL, "machines", *LOAD, *LIMITS),
+    "compare": (*MODEL, "machines", *LOAD, *LIMITS, "objective"),
+    "score": (*MODEL, *MACHINE, *LOAD, *DEGREES),
+    "score_command": ("command", "machine", "chips", "users", *LENGTHS),
+    "audit": ("claims",),
+}
+"""Of each question, the fields that are asked of a form; as questions name them but for a price,
+which is of the machine, and a draft, which is a model."""
+FOLDS = {
+    "machines": ("machines",),
+    "split": DEGREES,
+    "command": ("command",),
+    "claims": ("claims",),
+}
+"""Parts of the page that are open where one of their fields is asked."""
+FIELDS = tuple(dict.fromkeys(name for names in FORMS.values() for name in names))
 USUAL = {"prompt_tokens": "1024", "output_tokens": "256"}
 OBJECTIVES = {
     "": "what is usual",
@@ -39,33 +61,36 @@ def page_file(name: str) -> str:
     return (FOLDER / name).read_text(encoding="utf-8")
 
 
-def question_of(asked: Mapping[str, str]) -> dict[str, Any]:
+def question_of(asked: Mapping[str, str], kind: str = "plan") -> dict[str, Any]:
     """The fields of a question that an address or a form has; empty ones are not asked."""
-    given = {name: value.strip() for name, value in asked.items() if value.strip()}
-    question: dict[str, Any] = {
-        name: value
-        for name, value in given.items()
-        if name in FIELDS and not name.startswith(LIMIT)
-    }
-    limits = {
-        name.removeprefix(LIMIT): value
-        for name, value in given.items()
-        if name in FIELDS and name.startswith(LIMIT)
-    }
-    return question | ({"limits": limits} if limits else {})
-
-
-def front_fields(question: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a plan's question a front is asked with."""
-    kept = ("model", "weights", "machine", "chips", "software", "prompt_tokens", "output_tokens")
-    return {name: question[name] for name in kept if name in question}
+    given = {name: asked[name].strip() for name in FORMS[kind] if asked.get(name, "").strip()}
+    question: dict[str, Any] = {}
+    for name, value in given.items():
+        if name.startswith(LIMIT):
+            question.setdefault("limits", {})[name.removeprefix(LIMIT)] = value
+        elif name == "price":
+            question["prices"] = {given.get("machine", ""): value}
+        elif name == "draft":
+            question["drafts"] = {"model": value}
+        elif name in LISTS:
+            question[name] = [part.strip() for part in value.split(",") if part.strip()]
+        else:
+            question[name] = value
+    return question
 
 
 def page_html(asked: Mapping[str, str], outcome: str = "") -> str:
-    """The page with a form filled as asked, and an answer below it."""
+    """The page with its forms filled as asked, and an answer below them."""
     values = {name: escape(asked.get(name, USUAL.get(name, ""))) for name in FIELDS}
+    values["machines_asked"] = values.pop("machines")
+    opened = {
+        f"open_{fold}": " open" if any(asked.get(name) for name in names) else ""
+        for fold, names in FOLDS.items()
+    }
     return Template(page_file("page.html")).substitute(
         {name.replace(".", "_"): value for name, value in values.items()},
+        **opened,
+        forms=escape(json.dumps(FORMS)),
         models=_options(catalogue.model_names()),
         machines=_options(catalogue.topology_names()),
         softwares=_options(catalogue.software_names()),
@@ -82,9 +107,10 @@ def docs_page(body: str) -> str:
 def outcome_html(job: Job, address: str) -> str:
     """A job for a browser without scripts; `address` shows it again."""
     if job.is_open:
+        so_far = "" if job.so_far is None else f"{job.so_far.text}."
         return (
             f"<p role='status'>Still at work: {job.elapsed_s:.0f} of {job.time_limit_s:.0f} s."
-            f" <a href='{escape(address)}'>Look again</a></p>"
+            f" {escape(so_far)} <a href='{escape(address)}'>Look again</a></p>"
         )
     if job.answer is None:
         return refusal_html(job.error or "")
@@ -93,7 +119,7 @@ def outcome_html(job: Job, address: str) -> str:
     if "svg" in answer:
         # Drawn by ourselves, with every word in it escaped.
         parts = [f"<div class='picture'>{answer['svg']}</div>", *parts]
-    if "figures" in answer:
+    if answer.get("figures"):
         parts.append(_figures(answer["figures"]))
     return "".join(parts)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from planner.errors import InputError, listed, nearest_names, shortened, told
+from planner.faults import unique
 from planner.readers.files import (
     INDEX_BYTES,
     Pairs,
@@ -100,7 +101,7 @@ def _joined(parts: Iterable[Inventory], where: Path) -> Inventory:
 
 def _of_index(path: Path) -> Inventory:
     """The tensors that an index names, with the shapes that the files beside it state."""
-    fields = read_json(path, "an index of safetensors", most_bytes=INDEX_BYTES, paired=_unique)
+    fields = read_json(path, "an index of safetensors", most_bytes=INDEX_BYTES)
     wanted = _files_of(fields, path)
     names_in: dict[str, set[str]] = {}
     for name, file in wanted.items():
@@ -181,18 +182,6 @@ def _stated_bytes(fields: Mapping[str, Any], path: Path) -> int:
     return stated
 
 
-def _unique(pairs: Pairs) -> dict[str, Any]:
-    """An object whose names must differ."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                raise InputError(f"{shortened(name)} occurs twice; every name must occur once")
-            seen.add(name)
-    return made
-
-
 def _of_file(path: Path) -> Inventory:
     with opened(path, WHAT) as (stream, size):
         held, data_bytes = _header_of(stream, size, path)
@@ -243,7 +232,7 @@ def _header_of(stream: BinaryIO, size: int, path: Path) -> tuple[bytes, int]:
 
 def _packed(pairs: Pairs) -> Any:
     """What describes a tensor as a tuple, at once: a header may have a hundred thousand."""
-    made = _unique(pairs)
+    made = unique(pairs)
     if made.keys() == FIELDS:
         return made["dtype"], made["shape"], made["data_offsets"]
     return made

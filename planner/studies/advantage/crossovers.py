@@ -9,7 +9,7 @@ it is from it.
 from typing import Unpack, get_args
 
 from planner.answers.question import FIELDS
-from planner.errors import UnknownNameError
+from planner.errors import InputError, UnknownNameError
 from planner.guards import guarded
 from planner.machines.topology import Topology
 from planner.studies.advantage.agreements import agreement_of
@@ -18,7 +18,7 @@ from planner.studies.advantage.family import Family
 from planner.studies.advantage.races import Race
 from planner.studies.advantage.roots import bisected, bracket_near, bracket_of
 from planner.studies.advantage.terms import Terms, TermsAsked
-from planner.studies.study import machine_of
+from planner.studies.study import uncounted_machine_of
 from planner.workload import Workload
 
 ONE_AT_A_TIME = Terms(weight_dtype="bf16", formats="stored", most_users=1)
@@ -64,7 +64,12 @@ def crossover(
     if family not in get_args(Family):
         raise UnknownNameError("family of models", family, get_args(Family))
     agreed = agreement_of(metric, family, ONE_AT_A_TIME, terms, asked, workload)
-    machines = agreed.machines([machine_of(first), machine_of(second)])
+    rivals = [uncounted_machine_of(one) for one in (first, second)]
+    if rivals[0] == rivals[1]:
+        raise InputError(
+            f"{rivals[0].name} is given twice, and a machine does not cross itself; name another"
+        )
+    machines = agreed.machines(rivals)
     race = Race(list(machines), agreed, proof_time_s)
     bracket = bracket_of(race.advantage)
     if bracket is None:

@@ -17,7 +17,7 @@ from planner.studies.advantage.agreements import Agreement, table_agreement, ter
 from planner.studies.advantage.drafted_plans import best_of_ways
 from planner.studies.advantage.terms import Side, Terms, TermsAsked, data_date, sides_of
 from planner.studies.advantage.uniform_plans import UniformPlans
-from planner.studies.study import Study, machine_of
+from planner.studies.study import Study, uncounted_machine_of
 from planner.units import Several
 from planner.workload import Workload
 
@@ -113,7 +113,7 @@ def fading(
     if metric not in FIELDS:
         raise UnknownNameError("field to compare", metric, FIELDS)
     agreed = table_agreement(metric, AS_STORED, terms, asked, workload)
-    machines = agreed.machines([machine_of(one) for one in topologies])
+    machines = agreed.machines([uncounted_machine_of(one) for one in topologies])
     rows = []
     for topology, parameters, count in itertools.product(machines, sizes, users):
         here = replace(agreed, workload=agreed.workload.replace(batch_size=count))

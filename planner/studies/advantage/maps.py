@@ -63,7 +63,7 @@ from planner.studies.advantage.uncertainty import (
     is_doubted,
     residual_of,
 )
-from planner.studies.study import machine_of
+from planner.studies.study import uncounted_machine_of
 from planner.units import Several
 from planner.workload import Workload
 
@@ -521,7 +521,7 @@ def _priced_all(
 
 def whole(topology: str | Topology) -> Topology:
     """A machine as large as its fabrics join."""
-    found = machine_of(topology)
+    found = uncounted_machine_of(topology)
     return found.replace(chips=found.limit_chips)
 
 

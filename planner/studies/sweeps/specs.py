@@ -21,7 +21,6 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from planner.catalogue import load_model, load_topology
-from planner.errors import InputError
 from planner.machines.accounts import PowerBasis
 from planner.machines.engine import Space
 from planner.machines.prices import OfferBasis
@@ -70,9 +69,7 @@ class SweepSpec(Record):
         models = [
             load_model(name, weight_dtype=self.weights, kv_dtype=self.kv) for name in self.models
         ]
-        machines = [
-            load_topology(name, chips=chips) for name, chips in map(_counted, self.topologies)
-        ]
+        machines = [load_topology(name) for name in self.topologies]
         for one in itertools.product(models, machines, self.workloads, self.objectives):
             yield Cell(*one, self.limits)
 
@@ -95,12 +92,3 @@ def _count(table: Mapping[str, Any]) -> int:
 def _multiplied(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     choices = [value if isinstance(value, list) else [value] for value in table.values()]
     return (dict(zip(table, one, strict=True)) for one in itertools.product(*choices))
-
-
-def _counted(entry: str) -> tuple[str, int | None]:
-    name, _, count = entry.partition(":")
-    if count and not count.isdecimal():
-        raise InputError(
-            f"SweepSpec.topologies: {entry!r} must be NAME or NAME:CHIPS, such as 'hgx-h100:8'"
-        )
-    return name, int(count) if count else None

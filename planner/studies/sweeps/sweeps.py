@@ -284,7 +284,7 @@ class _Run:
         damaged = len(found.damaged)
         for key, text in found.rows.items():
             try:
-                row = SweepRow.from_json(text)
+                row = SweepRow.from_json(text, edited=False)
             except InputError:
                 damaged += 1
                 continue
@@ -299,7 +299,7 @@ class _Run:
         """Write rows down, then count them."""
         if self.store is not None:
             self.store.keep(done)
-        rows = [SweepRow.from_json(row) for _, row in done]
+        rows = [SweepRow.from_json(row, edited=False) for _, row in done]
         self.rows |= {row.key: row for row in rows}
         self.meter.count([row.status for row in rows])
 

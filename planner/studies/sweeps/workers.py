@@ -62,7 +62,9 @@ class LostError(PlannerError):
 class Processes(Executor):
     """So many processes, each started with its first call."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, hear: Callable[[Any], None] | None = None) -> None:
+        """`hear` is given what work tells of itself while it is under way (see `tell`)."""
+        self._hear = hear
         self._calls: SimpleQueue[tuple[Future[Any], Call] | None] = SimpleQueue()
         self._alive: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
@@ -96,7 +98,7 @@ class Processes(Executor):
                 continue
             process = process or self._started()
             try:
-                is_well, answer = _answered(process, call)
+                is_well, answer = _answered(process, call, self._hear)
             except (EOFError, OSError, pickle.UnpicklingError):
                 future.set_exception(
                     LostError(f"its process ended with status {self._ended(process)}")
@@ -141,13 +143,19 @@ def command() -> list[str]:
     return [sys.executable, *ISOLATED, "-c", BOOT, json.dumps(places)]
 
 
-def _answered(process: subprocess.Popen[bytes], call: Call) -> tuple[bool, Any]:
+def _answered(
+    process: subprocess.Popen[bytes], call: Call, hear: Callable[[Any], None] | None
+) -> tuple[bool, Any]:
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(pickle.dumps(call))
     process.stdin.flush()
-    answer: tuple[bool, Any] = pickle.load(process.stdout)
-    return answer
+    while True:
+        is_well, answer = pickle.load(process.stdout)
+        if is_well is not None:
+            return is_well, answer
+        if hear is not None:
+            hear(answer)
 
 
 class Embedded(Executor):
@@ -196,7 +204,20 @@ def serve() -> None:
     to standard error."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    _callers.append(answers)
     answer_all(sys.stdin.buffer, answers)
+
+
+_callers: list[IO[bytes]] = []
+"""Who hears what work tells; nobody but in a process that was started here."""
+
+
+def tell(news: Any) -> None:
+    """Let the caller of the work that is under way hear how far it is; of one thread alone."""
+    for caller in _callers:
+        with suppress(BrokenPipeError):
+            caller.write(pickle.dumps((None, news)))
+            caller.flush()
 
 
 def answer_all(calls: IO[bytes], answers: IO[bytes]) -> None:

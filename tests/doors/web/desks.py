@@ -12,6 +12,7 @@ class Here:
 
     def __init__(self, *, grace_s=0.0):
         self.warmed = 0
+        self.so_far = None
 
     def warm(self):
         self.warmed += 1

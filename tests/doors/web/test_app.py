@@ -100,8 +100,8 @@ def test_beyond_the_limit_the_next_is_refused(started):
         ("score", SCORE | {"model": "../../secret"}, 422, "names a file"),
         ("score", SCORE | {"machine": "mine.toml"}, 422, "names a file"),
         ("score", SCORE | {"model": "qwen3-0.6x"}, 422, "nearest names are qwen3-0.6b"),
-        ("score", SCORE | {"chips": 0}, 422, "ScoreQuestion.chips"),
-        ("score", [1], 422, "ScoreQuestion"),
+        ("score", SCORE | {"chips": 0}, 422, "chips must be at least 1, not 0"),
+        ("score", [1], 422, "the question must be a table of fields"),
         ("score?wait=61", SCORE, 400, "wait must be a number of seconds between 0 and 60"),
         ("score?wait=nan", SCORE, 400, "wait must be"),
         ("scores", SCORE, 404, "there is no question called 'scores'"),
@@ -123,6 +123,37 @@ def test_what_is_no_json_is_refused(started, body):
         "/api/score", content=body, headers={"content-type": "application/json"}
     )
     assert "no JSON" in refused(answer, 400)
+
+
+def test_a_name_that_stands_twice_is_refused_by_name(started):
+    answer = started().post(
+        "/api/score",
+        content=b'{"model": "a", "machine": "b", "model": "c"}',
+        headers={"content-type": "application/json"},
+    )
+    assert refused(answer, 400) == "the question: model is given twice; give it once"
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "words"),
+    [
+        ("size", {"machines": "hgx-h100:1, l4:1"}, "handles for verify and explain: "),
+        ("compare", {"machines": "hgx-h100:1, l4:1"}, "the best tpot_s of each machine"),
+        ("score", {"machine": "hgx-h100:2", "tensor_parallel": "2"}, "plan: TP2"),
+        (
+            "score_command",
+            {"command": "vllm serve Qwen/Qwen3-0.6B", "machine": "hgx-h100:1"},
+            "handles for verify and explain: ",
+        ),
+        ("audit", {"claims": "1"}, "1 claim"),
+    ],
+    ids=str,
+)
+def test_every_form_is_answered_without_scripts(started, kind, fields, words):
+    lengths = {"model": "qwen3-0.6b", "prompt_tokens": "128", "output_tokens": "16"}
+    page = started().get("/", params=lengths | fields | {"plain": kind})
+    assert page.status_code == 200, page.text[-500:]
+    assert words in page.text
 
 
 def test_a_form_of_another_page_is_no_question(started):

@@ -153,8 +153,22 @@ def test_from_an_empty_page_to_an_exported_command(tmp_path, browser):
         page.waited_for("#detail", "What binds")
         page.press("[data-ask=pareto]")
         page.waited_for("#detail svg title", "plans of qwen3-0.6b")
+        write_rivals = "document.getElementById('rivals').value = 'hgx-h10'"
+        browser.execute_script(write_rivals)
+        page.press("[data-ask=map]")
+        page.waited_for("#detail .refusal", "nearest names are hgx-h100")
         page.press("[data-ask=export]")
         page.waited_for("#detail pre", "vllm serve")
+        page.press("details.other summary")
+        page.write("machines", "hgx-h100:1, l4:1")
+        page.press("[value=compare]")
+        page.waited_for("#outcome h2", "The best plan on each machine, by time per output token")
+        assert "ask=compare&" in browser.current_url
+        page.press(".pick")
+        page.press("[data-ask=explain]")
+        page.waited_for("#detail", "What binds")
+        browser.back()
+        page.waited_for("#outcome", "it is proved that no plan")
         before = page.text("#outcome table")
 
         page.press("#slider")

@@ -113,8 +113,8 @@ def test_tensors_may_not_overlap(tmp_path):
         (with_header(b'{"a"}', 0), "is not valid JSON"),
         (with_header({}, 1), "holds 1 bytes of data, but its tensors need 0"),
         (with_header({"__metadata__": {"a": 1}}, 0), "whose values are texts"),
-        (with_header(b'{"a": 1, "a": 1}', 0), "a occurs twice"),
-        (with_header(b'{"__metadata__": {"x": "1", "x": "2"}}', 0), "x occurs twice"),
+        (with_header(b'{"a": 1, "a": 1}', 0), "a is given twice"),
+        (with_header(b'{"__metadata__": {"x": "1", "x": "2"}}', 0), "x is given twice"),
         (with_header(b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", 0), "nested too deeply"),
         (with_header(b'{"a":[' + b"{}," * 2**19 + b"{}]}", 0), "values; at most"),
         (safetensors_bytes(ONE)[:-1], "holds 23 bytes of data, but its tensors need 24"),
@@ -204,7 +204,7 @@ def test_an_index_that_leads_elsewhere_or_says_nothing_is_refused(tmp_path, fiel
 def test_a_name_twice_in_an_index_is_refused(tmp_path):
     path = tmp_path / "model.safetensors.index.json"
     path.write_text('{"weight_map": {"a": "x", "a": "y"}}', encoding="utf-8")
-    with pytest.raises(InputError, match="a occurs twice"):
+    with pytest.raises(InputError, match="a is given twice"):
         read_safetensors(path)
 
 

@@ -181,3 +181,12 @@ def test_joules_at_the_site_are_found_for_machines_known_at_the_wall(monkeypatch
 def test_what_is_no_term_gets_the_nearest():
     with pytest.raises(pl.InputError, match="did you mean drafts"):
         crossover("article-lpu", "article-h100", draft="best")
+
+
+def test_a_machine_does_not_cross_itself_and_a_count_of_chips_says_nothing():
+    for first, second, said in (
+        ("hgx-h100", "hgx-h100", "hgx-h100 is given twice"),
+        ("hgx-h100:8", "article-lpu", "each machine has as many as are best; give 'hgx-h100'"),
+    ):
+        with pytest.raises(pl.InputError, match=said):
+            crossover(first, second)

@@ -61,7 +61,7 @@ def test_without_a_workload_there_is_the_plain_one(read):
     ("old", "new", "words"),
     [
         ("weights =", "weight =", r"SweepSpec\.weight is not a field of it"),
-        ('"hgx-h100:2"', '"hgx-h100:two"', "must be NAME or NAME:CHIPS"),
+        ('"hgx-h100:2"', '"hgx-h100:two"', "the chips of 'hgx-h100:two' must be a whole number"),
         ("prompt_tokens = 512", "prompt_tokens = 0", r"Workload\.prompt_tokens"),
         ('"fp8"', '"fp7"', r"SweepSpec\.weights"),
     ],

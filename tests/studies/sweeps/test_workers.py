@@ -40,6 +40,15 @@ def test_what_work_raises_comes_back(two):
         two.submit(operator.truediv, 1, 0).result()
 
 
+def test_what_work_tells_on_the_way_is_heard_before_its_answer(two):
+    heard = []
+    with Processes(1, hear=heard.append) as listened_to:
+        assert list(listened_to.map(workers.tell, range(3))) == [None] * 3
+    assert heard == [0, 1, 2]
+    assert two.submit(workers.tell, "nobody listens").result() is None
+    workers.tell("nobody")  # here, where none is served
+
+
 def test_what_work_prints_does_not_garble_answers(two):
     assert two.submit(print, "a word", file=None).result() is None
     assert two.submit(abs, -1).result() == 1

@@ -11,8 +11,9 @@ const sliding = document.getElementById("sliding");
 const slid = document.getElementById("slid");
 const slider = document.getElementById("slider");
 const LIMIT = "limit.";
-const FRONT = ["model", "weights", "machine", "chips", "software", "prompt_tokens", "output_tokens"];
-const OTHERS = ["hgx-h100", "groq-lpu-chain", "cerebras-cs3"];
+const LISTS = ["machines", "claims"];
+const FORMS = JSON.parse(form.dataset.forms); // The fields of each question, as the server has them.
+const MOST_RIVALS = 6;
 const WAIT_S = 5;
 const PAUSE_MS = 250;
 
@@ -54,29 +55,40 @@ function tabled(header, rows) {
 
 // ── The question ────────────────────────────────────────────────────────────────────────────────
 
-function asked() {
+function asked(from, kind) {
   const fields = new URLSearchParams();
-  for (const [name, value] of new FormData(form)) {
-    if (value.trim()) fields.set(name, value.trim());
+  for (const [name, value] of new FormData(from)) {
+    if (FORMS[kind].includes(name) && value.trim()) fields.set(name, value.trim());
   }
   return fields;
 }
 
-function questionOf(fields) {
+function listOf(text) {
+  return text.split(",").map((part) => part.trim()).filter(Boolean);
+}
+
+function questionOf(fields, kind) {
   const question = {};
-  const limits = {};
-  for (const [name, value] of fields) {
-    if (name.startsWith(LIMIT)) limits[name.slice(LIMIT.length)] = value;
-    else question[name] = value;
+  for (const name of FORMS[kind]) {
+    const value = fields.get(name);
+    if (!value) continue;
+    if (name.startsWith(LIMIT)) (question.limits ??= {})[name.slice(LIMIT.length)] = value;
+    else if (name === "price") question.prices = { [fields.get("machine") ?? ""]: value };
+    else if (name === "draft") question.drafts = { model: value };
+    else question[name] = LISTS.includes(name) ? listOf(value) : value;
   }
-  if (Object.keys(limits).length) question.limits = limits;
   return question;
 }
 
 function fill(fields) {
-  for (const element of form.elements) {
-    if (element.name && element.name !== "plain") {
-      element.value = fields.get(element.name) ?? element.defaultValue ?? "";
+  for (const one of document.forms) {
+    for (const element of one.elements) {
+      if (element.name && element.name !== "plain") {
+        element.value = fields.get(element.name) ?? element.defaultValue ?? "";
+        // A fold is opened by what no other part of the page has.
+        const isOwn = one === form || !form.elements[element.name];
+        if (fields.has(element.name) && isOwn) element.closest("details")?.setAttribute("open", "");
+      }
     }
   }
   showSlider();
@@ -117,7 +129,7 @@ function tell(job) {
   const text =
     job.status === "waiting"
       ? `Waiting: ${job.ahead} questions are before this one.`
-      : `At work: ${job.elapsed_s.toFixed(0)} of at most ${job.time_limit_s.toFixed(0)} s.`;
+      : `At work: ${job.elapsed_s.toFixed(0)} of at most ${job.time_limit_s.toFixed(0)} s${job.so_far ? `; ${job.so_far.text}` : ""}.`;
   if (state.textContent !== text) state.textContent = text;
 }
 
@@ -194,14 +206,129 @@ function figuresTable(figures, best) {
   return made("div", { class: "wide" }, table);
 }
 
-function showPlan(job) {
-  const told = job.answer;
-  shown = job;
+// What comes next is asked of this answer.
+function offer(id, machine, question) {
+  shown = { id, question: { ...question, machine } };
   more.hidden = false;
   detail.replaceChildren();
   const link = document.getElementById("certificate");
-  link.href = `/api/answers/${job.id}/certificate`;
-  link.download = `${job.id}.certificate.json`;
+  link.href = `/api/answers/${id}/certificate`;
+  link.download = `${id}.certificate.json`;
+}
+
+function offering(handle, machine, question) {
+  if (!handle) return machine;
+  const button = made("button", { type: "button", class: "pick" }, machine);
+  button.addEventListener("click", () => {
+    for (const other of document.querySelectorAll(".pick")) other.removeAttribute("aria-pressed");
+    button.setAttribute("aria-pressed", "true");
+    offer(handle, machine, question);
+  });
+  return button;
+}
+
+function usd(value) {
+  return value === null ? "not known" : `${value.toPrecision(3)} USD`;
+}
+
+function defaultsOf({ not_given }) {
+  const taken = Object.entries(not_given).map(([name, value]) => `${name} ${value}`);
+  return taken.length ? [made("p", { class: "quiet" }, `defaults used: ${taken.join(", ")}`)] : [];
+}
+
+function showSize({ answer, question }) {
+  more.hidden = true;
+  const rows = answer.machines.map((one) => [
+    offering(one.answer, one.machine, question),
+    one.chips === null ? one.status : String(one.chips),
+    String(one.bound_chips),
+    usd(one.usd_per_hour),
+    usd(one.usd_per_million_tokens),
+    one.plan || one.reason,
+  ]);
+  return [
+    made("h2", {}, "How few chips"),
+    tabled(["machine", "chips", "proved: at least", "an hour", "a million tokens", "plan, or why none"], rows),
+    ...listed("Limits", answer.limits),
+    ...listed("To know", answer.notes),
+    ...defaultsOf(answer),
+    made("p", { class: "quiet" }, "Press a machine for more of its plan."),
+    folded("in words", made("pre", {}, answer.summary)),
+  ];
+}
+
+function showCompare({ answer, question }) {
+  more.hidden = true;
+  const rows = answer.plans.map((one) => [
+    offering(one.answer, one.machine, question),
+    one.objective.text,
+    one.objective.range_text,
+    String(one.chips),
+    one.plan,
+    one.evidence,
+  ]);
+  return [
+    made("h2", {}, `The best plan on each machine, by ${answer.plans[0].objective.title}`),
+    tabled(["machine", "predicted", "4 of 5 measurements", "chips", "plan", "evidence"], rows),
+    ...listed("Without a plan", answer.refused.map(([machine, reason]) => `${machine}: ${reason}`)),
+    ...listed("To know", answer.notes),
+    ...defaultsOf(answer),
+    made("p", { class: "quiet" }, "Press a machine for more of its plan."),
+    folded("in words", made("pre", {}, answer.summary)),
+  ];
+}
+
+function showScore({ answer }) {
+  more.hidden = true;
+  return [
+    made("h2", {}, `${answer.model} on ${answer.chips} chips of ${answer.machine}, ${answer.software}`),
+    made("p", { class: "plan" }, `plan: ${answer.plan}`),
+    ...listed("Why it cannot run", answer.faults),
+    figuresTable(answer.figures, ""),
+    made("p", { class: "quiet" }, `evidence: ${answer.evidence}. Nothing is proved of it: better plans may exist.`),
+    ...defaultsOf(answer),
+    ...listed("Doubts", answer.doubts),
+    folded("taken for granted", ...listed("", answer.assumptions)),
+  ];
+}
+
+function showCommand({ answer, question }) {
+  more.hidden = true;
+  const gain = (fraction) => (fraction === null ? "not found" : `${(100 * fraction).toPrecision(3)} %`);
+  const bests = [
+    [answer.answer_on_same_chips, "on as many chips", answer.gain_on_same_chips_fraction],
+    [answer.answer_on_machine, "on the whole machine", answer.gain_on_machine_fraction],
+  ].filter(([handle]) => handle);
+  const rows = bests.map(([handle, where, fraction]) => {
+    const button = offering(handle, answer.machine, question);
+    button.textContent = where;
+    return [button, gain(fraction)];
+  });
+  return [
+    made("h2", {}, `${answer.engine}: ${answer.model} on ${answer.chips} chips of ${answer.machine}`),
+    made("p", { class: "plan" }, `plan: ${answer.plan}`),
+    ...listed("Why the engine refuses it", answer.faults),
+    ...(answer.figures.length ? [figuresTable(answer.figures, answer.field)] : []),
+    ...(rows.length ? [made("h3", {}, "The best plans of this engine"), tabled(["plan", "better by"], rows)] : []),
+    ...defaultsOf(answer),
+    folded("what was read", ...listed("", answer.read), ...listed("Not priced", answer.passed_over), ...listed("Taken for granted", answer.assumed)),
+  ];
+}
+
+function showAudit({ answer }) {
+  more.hidden = true;
+  const rows = answer.verdicts.map((one) => [one.quote, one.verdict, one.found, one.why]);
+  return [
+    made("h2", {}, "Claims"),
+    made("p", { class: "proof" }, answer.summary),
+    ...(answer.complete ? [] : [made("p", { class: "quiet" }, "Time ran out before all were looked at.")]),
+    tabled(["claim", "verdict", "found", "why"], rows),
+  ];
+}
+
+function showPlan(job) {
+  const told = job.answer;
+  offer(job.id, job.question.machine, job.question);
   return [
     made("h2", {}, `${told.model} on ${told.chips} chips of ${told.machine}, ${told.software}`),
     made("p", { class: "proof" }, told.proof),
@@ -210,6 +337,7 @@ function showPlan(job) {
     figuresTable(told.figures, told.objective.field),
     ...listed("Limits", told.limits),
     made("p", { class: "quiet" }, `evidence: ${told.evidence}`),
+    ...defaultsOf(told),
     ...listed("Doubts", told.doubts),
     folded("taken for granted", ...listed("", told.assumptions)),
   ];
@@ -274,6 +402,12 @@ async function copied(text, pre, button) {
 }
 
 const SHOWS = {
+  plan: showPlan,
+  size: showSize,
+  compare: showCompare,
+  score: showScore,
+  score_command: showCommand,
+  audit: showAudit,
   explain: showWhy,
   verify: showSummary,
   pareto: showFront,
@@ -283,12 +417,13 @@ const SHOWS = {
 };
 
 function questionAfter(kind) {
-  const question = questionOf(asked());
-  if (kind === "pareto") return Object.fromEntries(FRONT.filter((name) => name in question).map((name) => [name, question[name]]));
+  const { machine, prompt_tokens, output_tokens } = shown.question;
+  if (kind === "pareto") return { ...questionOf(asked(form, "pareto"), "pareto"), machine };
   if (kind === "map") {
-    const { prompt_tokens, output_tokens } = shown.question;
-    const machines = [shown.question.machine, ...OTHERS.filter((one) => one !== shown.question.machine)];
-    return { machines: machines.slice(0, 3), prompt_tokens, output_tokens };
+    // As many chips are taken of each as are best.
+    const first = machine.replace(/:\d+$/, "");
+    const rivals = listOf(document.getElementById("rivals").value).filter((one) => one !== first);
+    return { machines: [first, ...rivals].slice(0, MOST_RIVALS), prompt_tokens, output_tokens };
   }
   if (kind === "export") return { answer: shown.id, engine: document.getElementById("engine").value };
   return { answer: shown.id };
@@ -301,18 +436,23 @@ more.addEventListener("click", (event) => {
 
 // ── Form, slider, address ───────────────────────────────────────────────────────────────────────
 
-function plan(remember) {
-  const fields = asked();
-  const address = `/?${fields}`;
+function question(kind, fields, remember) {
+  const named = kind === "plan" ? "" : `ask=${kind}&`;
+  const address = `/?${named}${fields}`;
   if (remember === "push" && address !== location.pathname + location.search) history.pushState(null, "", address);
   if (remember === "replace") history.replaceState(null, "", address);
-  return ask("plan", questionOf(fields), outcome, showPlan);
+  detail.replaceChildren();
+  return ask(kind, questionOf(fields, kind), outcome, SHOWS[kind]);
 }
 
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  plan("push");
-});
+for (const one of document.forms) {
+  one.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const kind = event.submitter?.value ?? "plan";
+    question(kind, asked(one, kind), "push");
+    if (one !== form || kind !== "plan") state.scrollIntoView({ block: "nearest" });
+  });
+}
 
 function showSlider() {
   const value = Number(form.elements[slid.value].value);
@@ -333,7 +473,7 @@ slider.addEventListener("input", () => {
   form.elements[slid.value].value = String(2 ** Number(slider.value));
   if (slid.value === "users") form.elements.requests_per_s.value = "";
   clearTimeout(pause);
-  pause = setTimeout(() => form.reportValidity() && plan("replace"), PAUSE_MS);
+  pause = setTimeout(() => form.reportValidity() && question("plan", asked(form, "plan"), "replace"), PAUSE_MS);
 });
 slid.addEventListener("change", showSlider);
 form.addEventListener("change", (event) => event.target.name && showSlider());
@@ -341,7 +481,8 @@ form.addEventListener("change", (event) => event.target.name && showSlider());
 function opened() {
   const fields = new URLSearchParams(location.search);
   fill(fields);
-  if (fields.has("model") && fields.has("machine")) plan("");
+  const kind = fields.get("ask") ?? fields.get("plain") ?? (fields.has("model") && fields.has("machine") ? "plan" : "");
+  if (kind in FORMS) question(kind, fields, "");
   else {
     turn += 1;
     outcome.replaceChildren();
@@ -354,4 +495,4 @@ function opened() {
 addEventListener("popstate", opened);
 sliding.hidden = false;
 showSlider();
-if (new URLSearchParams(location.search).has("model") && !outcome.children.length) opened();
+if (location.search && !outcome.children.length) opened();
