@@ -5,10 +5,17 @@ both ways, exactly. A record that is refused says so in one sentence that names 
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+)
 from pydantic_core import (
     CoreSchema,
     PydanticKnownError,
@@ -102,7 +109,6 @@ class Record(BaseModel):
         frozen=True,
         extra="forbid",
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
         validate_default=False,
     )
 
@@ -115,6 +121,19 @@ class Record(BaseModel):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return cast(CoreSchema, _settled(handler(source), cls))
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """With the docstrings of the fields, read here: pydantic would read those of all records at
+        the start of every command."""
+        json_schema = handler(schema)
+        fields = handler.resolve_ref_schema(json_schema).get("properties", {})
+        for name, text in _docstrings_of(cls):
+            if name in fields:
+                fields[name].setdefault("description", text)
+        return json_schema
 
     # Tells pydantic that records nested in records need no call of this __init__: they are built
     # without it, fast.
@@ -210,6 +229,23 @@ class Record(BaseModel):
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             **cls.model_json_schema(),
         }
+
+
+def _docstrings_of(cls: type) -> Iterator[tuple[str, str]]:
+    """Fields of a record and the docstring under each, its own first, then those of its bases."""
+    import ast
+    import inspect
+    import textwrap
+
+    for one in cls.__mro__[: cls.__mro__.index(Record)]:
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(one))).body
+        assert isinstance(tree, ast.ClassDef)
+        for field, below in itertools.pairwise(tree.body):
+            if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
+                continue
+            text = below.value if isinstance(below, ast.Expr) else None
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                yield field.target.id, inspect.cleandoc(text.value)
 
 
 PYDANTIC = frozenset(dir(BaseModel))

@@ -24,6 +24,10 @@ from tests.lanes import (  # noqa: F401  (hooks)
 )
 from tests.terminal import Answer
 
+# Of nothing that is tested here; jsonschema would build its thirty grammars, for seconds, in each
+# process that imports it.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
 # How long an example takes says how busy the machine is, so nothing here goes by it.
 UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 STEADY = {"derandomize": True, "database": None, "print_blob": True}

@@ -21,6 +21,7 @@ from planner.errors import plain_name
 from planner.machines.tiers import second_tier
 from planner.machines.topology import with_value
 from planner.pricing.operator_table import operator_facts
+from planner.readers.files import read_toml
 from tests.instances import tiny_topology
 
 with (Path(__file__).parent / "data" / "datasheets.csv").open() as table:
@@ -246,6 +247,23 @@ def test_no_two_entries_answer_to_one_name(entries, aliases):
     for name, entry in [*((name, name) for name in entries), *aliases.items()]:
         meant.setdefault(plain_name(name), set()).add(entry)
     assert {name: both for name, both in meant.items() if len(both) > 1} == {}
+
+
+def test_a_question_about_one_machine_reads_the_files_of_that_machine_alone(monkeypatch):
+    pl.load_topology("dgx-h100")
+    read = []
+
+    def noted(path, what):
+        read.append(path.name)
+        return read_toml(path, what)
+
+    monkeypatch.setattr(catalogue, "read_toml", noted)
+    catalogue.reread()
+    machine = pl.load_topology("hgx-h100")
+    assert machine == pl.load_topology("hgx-h100")
+    assert read == ["hgx-h100.toml", "h100-sxm.toml", *read[2:]]
+    assert len(read) == len(set(read)) < 12
+    assert "dgx-h100.toml" not in read
 
 
 def test_a_file_is_called_as_the_machine_in_it():

@@ -196,6 +196,17 @@ def test_the_schema_is_closed_and_carries_the_docstrings():
     assert (schema["required"], cable["required"]) == (["cables"], ["length_m"])
 
 
+def test_the_schema_of_a_field_that_a_base_has_carries_the_docstring_of_the_base():
+    class Rope(Cable):
+        """A cable of hemp."""
+
+        knots: int = 0
+
+    fields = Rope.json_schema()["properties"]
+    assert fields["length_m"]["description"] == "From plug to plug."
+    assert "description" not in fields["knots"]
+
+
 def test_a_record_without_a_portrait_shows_its_fields():
     assert CABLE._repr_mimebundle_() == {"text/plain": "length_m=1.5 strands=(1, 2)"}
     assert str(Workload(batch_size=3)).startswith("batch_size=3 ")

@@ -5,7 +5,7 @@ Knows models, machines and the readers of their files; nothing of plans or price
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -183,7 +183,7 @@ def _of_a_program(
 
 
 def _model_of_the_table(name: str, weight_dtype: str | None) -> Found:
-    entry = _found("model", name, model_table(), model_aliases())
+    entry = _found("model", name, model_table(), model_aliases)
     if "config" in entry:
         return _model_of_a_stated_config(entry, weight_dtype)
     shape: DecoderShape | EncoderShape | DiffusionShape
@@ -353,9 +353,9 @@ def _loaded_topology(name: str | Path, chips: int | None, software: str | None) 
             topology = topology.replace(software=load_software(software))
         return topology if chips is None else topology.replace(chips=chips)
 
-    if path is None and _known(str(name), _folder("clusters"), {}) is not None:
+    if path is None and _known(str(name), _folder("clusters")) is not None:
         raise _no_machine(name)
-    fields = _read_or_found(path, "topology", str(name), topology_table(), topology_aliases())
+    fields = _read_or_found(path, "topology", str(name), topology_table(), topology_aliases)
     if "pool" in fields:
         raise _no_machine(name)
     return described_topology(fields, chips=chips, software=software)
@@ -380,12 +380,12 @@ def load_cluster(name: str | Path) -> Cluster:
     path = _as_path(name, (".toml", ".json"))
     if path is not None and path.suffix == ".json":
         return read_record(Cluster, path, "a cluster")
-    is_cluster = path is not None or _known(str(name), _folder("clusters"), {}) is not None
-    if not is_cluster and _known(str(name), topology_table(), topology_aliases()) is not None:
+    is_cluster = path is not None or _known(str(name), _folder("clusters")) is not None
+    if not is_cluster and _known(str(name), topology_table(), topology_aliases) is not None:
         raise InputError(
             f"{shortened(name)} is a machine, not a cluster; use load_topology() or `planner plan`"
         )
-    fields = _read_or_found(path, "cluster", str(name), _folder("clusters"), {})
+    fields = _read_or_found(path, "cluster", str(name), _folder("clusters"))
     return described_cluster(fields)
 
 
@@ -424,7 +424,7 @@ def topology_fields(name: str | Path) -> Fields:
         if run is None:
             raise InputError(f"{path} holds a machine as JSON; give the TOML that it was made from")
         return run.machine
-    return _read_or_found(path, "topology", str(name), topology_table(), topology_aliases())
+    return _read_or_found(path, "topology", str(name), topology_table(), topology_aliases)
 
 
 def model_of(given: AnyModel) -> ModelGraph:
@@ -475,7 +475,7 @@ def software_names() -> tuple[str, ...]:
 
 def find_chip(name: str) -> Fields:
     """The file of a chip."""
-    return _found("chip", name, _folder("chips"), {})
+    return _found("chip", name, _folder("chips"))
 
 
 def chip_names() -> tuple[str, ...]:
@@ -485,7 +485,7 @@ def chip_names() -> tuple[str, ...]:
 
 def find_host(name: str) -> Fields:
     """The file of a computer that chips stand in."""
-    return _found("host", name, _folder("hosts"), {})
+    return _found("host", name, _folder("hosts"))
 
 
 def find_software(name: str) -> Fields:
@@ -494,7 +494,7 @@ def find_software(name: str) -> Fields:
     path = _as_path(name, (".toml",))
     if path is not None:
         return with_names(read_toml(path, "a software stack"), path.parent)
-    return _found("software", name, _folder("software"), {})
+    return _found("software", name, _folder("software"))
 
 
 @lru_cache
@@ -558,7 +558,7 @@ def model_aliases() -> dict[str, str]:
 
 
 @lru_cache
-def topology_table() -> dict[str, Fields]:
+def topology_table() -> Mapping[str, Fields]:
     """Files of the machines by name."""
     return _folder(".")
 
@@ -568,7 +568,7 @@ def topology_aliases() -> dict[str, str]:
     return _aliases(topology_table())
 
 
-def _aliases(table: dict[str, Fields]) -> dict[str, str]:
+def _aliases(table: Mapping[str, Fields]) -> dict[str, str]:
     """Other names of the rows of a table, each with the name that stands in it."""
     found = {}
     for name, entry in table.items():
@@ -595,10 +595,29 @@ def topologies_folder() -> Path:
     )
 
 
-@lru_cache
-def _folder(name: str) -> dict[str, Fields]:
-    paths = sorted((topologies_folder() / name).glob("*.toml"), key=lambda path: path.stem)
-    return {path.stem: read_toml(path, name) for path in paths if path.name != "sources.toml"}
+class Folder(Mapping[str, Fields]):
+    """The files of a folder by name, sorted; each is read when it is first asked for, as one
+    question needs a few of some hundred."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        paths = {path.stem: path for path in (topologies_folder() / name).glob("*.toml")}
+        self._paths = {stem: paths[stem] for stem in sorted(paths.keys() - {"sources"})}
+        self._read: dict[str, Fields] = {}
+
+    def __getitem__(self, name: str) -> Fields:
+        if name not in self._read:
+            self._read[name] = read_toml(self._paths[name], self._name)
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+_folder = lru_cache(Folder)
 
 
 def reread() -> None:
@@ -608,27 +627,39 @@ def reread() -> None:
 
 
 def _read_or_found(
-    path: Path | None, kind: str, name: str, table: dict[str, Fields], aliases: dict[str, str]
+    path: Path | None,
+    kind: str,
+    name: str,
+    table: Mapping[str, Fields],
+    aliases: Callable[[], dict[str, str]] = dict,
 ) -> Fields:
     if path is not None:
         return with_names(read_toml(path, f"a {kind}"), path.parent)
     return _found(kind, name, table, aliases)
 
 
-def _found(kind: str, name: str, table: dict[str, Fields], aliases: dict[str, str]) -> Fields:
+def _found(
+    kind: str,
+    name: str,
+    table: Mapping[str, Fields],
+    aliases: Callable[[], dict[str, str]] = dict,
+) -> Fields:
     fields = _known(name, table, aliases)
     if fields is None:
         raise UnknownNameError(kind, name, table)
     return fields
 
 
-def _known(name: str, table: dict[str, Fields], aliases: dict[str, str]) -> Fields | None:
+def _known(
+    name: str, table: Mapping[str, Fields], aliases: Callable[[], dict[str, str]] = dict
+) -> Fields | None:
     """The entry of that name, whatever its case or punctuation."""
     wanted = plain_name(name)
-    for candidate, fields in table.items():
+    for candidate in table:
         if plain_name(candidate) == wanted:
-            return fields
-    for alias, target in aliases.items():
+            return table[candidate]
+    # These stand in the rows, all of which are read for them.
+    for alias, target in aliases().items():
         if plain_name(alias) == wanted:
             return table[target]
     return None

@@ -4,12 +4,12 @@ import pytest
 
 import planner as pl
 from planner.calibration.measurements import (
-    PUBLISHED,
     Measurement,
     is_measurements,
     measurements_csv,
     read_measurements,
 )
+from tests.measured import published
 
 GOOD = (
     "row_id,field,value,model,topology,chips,batch_size\n1,tpot_s,0.01,llama-3.1-8b,hgx-h100,1,8\n"
@@ -57,7 +57,7 @@ def test_a_fault_is_named_with_its_line(tmp_path, old, new, words):
 
 
 def test_the_shipped_measurements_are_thousands_and_have_sources():
-    rows = read_measurements(PUBLISHED)
+    rows = published()
     assert len(rows) > 5000
     assert all(row.source for row in rows)
     assert len({row.family for row in rows}) > 10

@@ -2,19 +2,18 @@
 
 from planner.calibration.intervals import intervals_from
 from planner.calibration.leaving_out import Outside
-from planner.calibration.measurements import PUBLISHED, read_measurements
 from planner.calibration.powers import Drawn
 from planner.calibration.reporting import calibration_report
 from planner.calibration.shipping import Shipped
 from planner.calibration.validation import Refused, cases_of
 from planner.machines.topology import Power
-
-ROWS = [row for row in read_measurements(PUBLISHED) if row.family == "edge-clusters"]
+from tests.measured import published
 
 
 def test_the_report_has_every_family_every_constant_and_the_worst_rows():
-    cases, _ = cases_of(ROWS)
-    refused = [Refused(ROWS[0].replace(family="other"), "too large")]
+    rows = [row for row in published() if row.family == "edge-clusters"]
+    cases, _ = cases_of(rows)
+    refused = [Refused(rows[0].replace(family="other"), "too large")]
     left_out = [
         Outside(
             "R", "vllm", "f", "tpot_s", "model", "m", error, error / 2, ("served", ""), (), False
@@ -35,7 +34,7 @@ def test_the_report_has_every_family_every_constant_and_the_worst_rows():
     ]
     text = calibration_report(cases, refused, left_out, made, shipped, draws, 0.33)
     lines = text.splitlines()
-    assert any(line.startswith(f"| edge-clusters | {len(ROWS)} | {len(ROWS)} |") for line in lines)
+    assert any(line.startswith(f"| edge-clusters | {len(rows)} | {len(rows)} |") for line in lines)
     assert any(line.startswith("| other | 1 | 0 |") for line in lines)
     # e^0.1 = 1.105, e^0.2 = 1.221: all ten at the end of their interval.
     whole = "| vllm, one model | 10 | 10.5% | 22.1% | 2.11 | +20.0% | 0% | 100% | 100% |"
@@ -49,4 +48,4 @@ def test_the_report_has_every_family_every_constant_and_the_worst_rows():
     )
     first = next(line for line in lines if worst.measurement.row_id in line)
     assert f"{worst.figure / worst.measured:.2f}" in first
-    assert sum(line.startswith("| edge-clusters | ") for line in lines) == 1 + min(5, len(ROWS))
+    assert sum(line.startswith("| edge-clusters | ") for line in lines) == 1 + min(5, len(rows))

@@ -8,7 +8,6 @@ from planner import catalogue
 from planner.calibration.fitting import errors_of, place_of
 from planner.calibration.intervals import intervals_from
 from planner.calibration.leaving_out import Outside
-from planner.calibration.measurements import PUBLISHED, read_measurements
 from planner.calibration.powers import Drawn
 from planner.calibration.shipping import (
     INTERVALS_TITLE,
@@ -25,6 +24,7 @@ from planner.calibration.shipping import (
 )
 from planner.machines.topology import Power
 from tests.lanes import mostly_slow
+from tests.measured import published
 
 BY_STACK = {recipe.stack: recipe for recipe in recipes()}
 FILE = """name = "mine"
@@ -114,8 +114,7 @@ def test_rows_left_out_are_a_table_that_reads_back(tmp_path):
 
 def test_the_table_that_is_shipped_has_published_rows_and_covers_four_of_five():
     rows = read_left_out()
-    published = {row.row_id for row in read_measurements(PUBLISHED)}
-    assert {row.row_id for row in rows} <= published
+    assert {row.row_id for row in rows} <= {row.row_id for row in published()}
     for evidence in ("measured", "near measured", "extrapolated"):
         found = [row for row in rows if row.evidence == evidence]
         covered = sum(abs(row.left_out) <= row.half_width for row in found) / len(found)

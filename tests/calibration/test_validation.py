@@ -3,9 +3,10 @@
 import pytest
 
 import planner as pl
-from planner.calibration.measurements import PUBLISHED, Measurement, read_measurements
+from planner.calibration.measurements import Measurement
 from planner.calibration.validation import accuracies_of, cases_of
 from planner.machines.topology import with_value
+from tests.measured import published
 
 ROW = Measurement(
     row_id="1", family="decode", field="tpot_s", value=1.0, model="llama-3.1-8b", topology="hgx-h100", chips=1, batch_size=4
@@ -101,9 +102,7 @@ def test_errors_are_factors_and_intervals_are_counted():
 @pytest.mark.slow
 def test_every_29th_shipped_measurement_is_predicted_as_well_as_we_say():
     """Medians of the whole table are in the README; a regression by a third shows here."""
-    families = {
-        one.name: one for one in accuracies_of(*cases_of(read_measurements(PUBLISHED)[::29]))
-    }
+    families = {one.name: one for one in accuracies_of(*cases_of(published()[::29]))}
     goals = {
         "gpu-decode-tpot": 0.16,
         "gpu-serving-ttft": 0.45,

@@ -61,6 +61,11 @@ def machine(text: str) -> Callable[[Path], Any]:
     return lambda folder: pl.load_topology(written(folder, "machine.toml", text))
 
 
+def many_keys(folder: Path) -> Any:
+    """A machine's file of a million keys."""
+    return machine("".join(f"k{number} = 1\n" for number in range(10**6)))(folder)
+
+
 def of_device(folder: Path) -> Any:
     """An ONNX file that never ends."""
     link = folder / "zero.onnx"
@@ -152,7 +157,7 @@ CASES: dict[str, Callable[[Path], Any]] = {
     "a key of many parts": machine(".".join(["a"] * 100_000) + " = 1\n"),
     "quoted parts": machine(".".join(['"a b"'] * 30_000) + " = 1\n"),
     "a long list": machine("x = [" + "1, " * 10**6 + "]"),
-    "many keys": machine("".join(f"k{number} = 1\n" for number in range(10**6))),
+    "many keys": many_keys,
     "a pool that is a file": lambda folder: pl.load_cluster(
         written(folder, "cluster.toml", 'name = "c"\n' + POOL.format("/etc/passwd"))
     ),

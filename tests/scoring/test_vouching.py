@@ -5,7 +5,6 @@ import math
 import pytest
 
 import planner as pl
-from planner.calibration.measurements import PUBLISHED, read_measurements
 from planner.calibration.validation import cases_of
 from planner.machines.engine import Engine
 from planner.machines.software import Covered, Residual, Widening
@@ -15,6 +14,7 @@ from planner.scoring.vouching import Setting, reasons_for, setting_of, vouched
 from planner.workload import Speculation, Workload
 from tests.by_hand import plan_of, stage
 from tests.instances import tiny_graph, tiny_software, tiny_topology
+from tests.measured import published
 
 SERVER = Engine(version="1.0", like_stages=True, micro_batches="stages")
 LLAMA = pl.load_model("llama-3.1-8b", weight_dtype="fp8", kv_dtype="bf16")
@@ -168,7 +168,7 @@ def test_what_lies_beyond_is_never_surer():
 
 @pytest.mark.slow
 def test_the_rows_that_a_stack_was_fitted_on_lie_within_what_it_says_that_they_have():
-    rows = [row for row in read_measurements(PUBLISHED) if row.plan == "uniform"]
+    rows = [row for row in published() if row.plan == "uniform"]
     cases, _ = cases_of(rows[::97])
     assert len(cases) > 40
     assert {case.evidence for case in cases} == {"measured"}

@@ -363,23 +363,23 @@ def test_damaged_files_are_refused_in_one_sentence_or_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content",
+    "graph",
     [
-        by_hand.program(by_hand.graph([b""] * 120_000)),
-        by_hand.program(by_hand.graph([], [b""] * 250_000)),
-        by_hand.program(by_hand.graph([by_hand.node("Relu", ["x"], ["y"], a=[1] * 4000)] * 300)),
-        by_hand.program(b"\xff" * 10**6),
-        by_hand.program(by_hand.graph([by_hand.of_bytes(1, b"") * 10**6])),
-        by_hand.program(by_hand.graph([by_hand.of_bytes(5, by_hand.of_bytes(8, b"\x01" * 10**6))])),
+        lambda: by_hand.graph([b""] * 120_000),
+        lambda: by_hand.graph([], [b""] * 250_000),
+        lambda: by_hand.graph([by_hand.node("Relu", ["x"], ["y"], a=[1] * 4000)] * 300),
+        lambda: b"\xff" * 10**6,
+        lambda: by_hand.graph([by_hand.of_bytes(1, b"") * 10**6]),
+        lambda: by_hand.graph([by_hand.of_bytes(5, by_hand.of_bytes(8, b"\x01" * 10**6))]),
         pytest.param(
-            by_hand.program(by_hand.graph([by_hand.node("Relu", ["x"], ["y"], a=1, b=2)] * 99_000)),
+            lambda: by_hand.graph([by_hand.node("Relu", ["x"], ["y"], a=1, b=2)] * 99_000),
             marks=pytest.mark.slow,
         ),
     ],
     ids=["nodes", "tensors", "lists", "numbers", "inputs", "attribute", "fields"],
 )
-def test_floods_end_soon_and_small(tmp_path, content):
-    path = written(tmp_path, content)
+def test_floods_end_soon_and_small(tmp_path, graph):
+    path = written(tmp_path, by_hand.program(graph()))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin = time.process_time()
     with pytest.raises(InputError):
