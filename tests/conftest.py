@@ -1,6 +1,7 @@
 """What many tests share: the command, how Hypothesis draws, and the lanes."""
 
 import functools
+import gc
 import importlib
 import os
 import pkgutil
@@ -73,6 +74,10 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Once it is known that something runs."""
+    # What fifteen thousand tests and all modules are made of is not walked through again at each
+    # full collection, of which there are fewer: a tenth of the work of a run.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     if PROFILE != "explore" and session.items:
         _all_imported()
 

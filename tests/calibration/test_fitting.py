@@ -16,7 +16,7 @@ from planner.calibration.validation import cases_of
 TRUTH = {"memory_efficiency": 0.5, "step_overhead_s": 4e-3, "compute_efficiency": 0.4}
 
 
-def rows(count: int = 24) -> list[Measurement]:
+def rows(count: int = 12) -> list[Measurement]:
     """What a machine would measure whose software has the true constants."""
     machine = pl.load_topology("hgx-h100", chips=1)
     machine = machine.replace(software=machine.software.replace(**TRUTH))

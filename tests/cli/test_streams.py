@@ -18,7 +18,7 @@ from planner.cli.streams import MOST_MESSAGE, as_json, complain, say, visible
 from planner.errors import InputError
 from tests.terminal import SMALL, refused
 
-COMMAND = (sys.executable, "-m", "planner", "models")
+COMMAND = (sys.executable, "-m", "planner", "clusters")
 HERE = Path(__file__).resolve().parents[2]
 
 
@@ -96,7 +96,7 @@ def test_an_old_terminal_gets_the_answer_too() -> None:
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "TERM": "dumb", "COLUMNS": "20"}
     done = subprocess.run(COMMAND, check=False, cwd=HERE, capture_output=True, env=env)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert b"llama-3.1-8b" in done.stdout
+    assert b"a100-l4-t4" in done.stdout
     assert done.stdout.isascii()
 
 

@@ -5,7 +5,7 @@ import signal
 import time
 
 from planner.errors import InputError
-from tests.fuzz.readers import Reader
+from tests.fuzz.reader import Reader
 
 
 def _seeds(folder):

@@ -1,17 +1,13 @@
 """The readers of files that are tried on what was tampered with.
 
-To register one, add a `Reader`: files to begin with, and what reads a file. A file whose name ends
-in `.json` is tampered with as JSON, any other as bytes with lengths and counts in them; say
-`tamper` where a format's own structure should hold.
+To register one, add a `Reader`: files to begin with, and what reads a file. Say `tamper` where a
+format's own structure should hold.
 """
 
 import json
 import re
 import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from random import Random
-from typing import Any, NamedTuple
 
 import planner as pl
 from planner.detection.describing import Asked, described
@@ -36,6 +32,7 @@ from tests.fuzz.headers import (
     tampered_onnx,
     tampered_safetensors,
 )
+from tests.fuzz.reader import Reader
 from tests.fuzz.tables import tampered_csv, tampered_toml
 from tests.fuzz.trees import tampered_json
 from tests.fuzz.words import command_line_files, run_words, tampered_words
@@ -49,32 +46,6 @@ from tests.written import (
 )
 
 ONNX = Path(__file__).parent.parent / "readers" / "programs" / "onnx"
-Tamper = Callable[[bytes, Random, Sequence[bytes]], bytes]
-
-
-class Reader(NamedTuple):
-    """What reads files of one kind."""
-
-    name: str
-    seeds: Callable[[Path], list[Path]]
-    """Writes good files into a folder, and says which of them are tampered with in turn."""
-    call: Callable[[Path], Any]
-    """Reads one; what leaves it must be a `PlannerError`."""
-    tamper: Tamper | None = None
-    """Bytes of a seed, what to draw from, and the other seeds → bytes of a case."""
-    formats: int = 1
-    """That it reads; of each as many files are tried."""
-    most_cpu_s: float = 1.0
-    """That a case may take."""
-    takes: int = 1
-    """How many times as long as others a case takes: so many times fewer are tried by default."""
-
-    def tampered(self, path: Path, held: bytes, draw: Random, others: Sequence[bytes]) -> bytes:
-        """A case made from a seed."""
-        usual = tampered_json if path.suffix == ".json" else tampered_bytes
-        return (self.tamper or usual)(held, draw, others)
-
-
 LLAMA = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 256,
     "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 8,

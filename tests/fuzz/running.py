@@ -18,7 +18,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from planner.errors import PlannerError
-from tests.fuzz.readers import Reader
+from tests.fuzz.reader import Reader
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MOST_BYTES = 200 * 10**6

@@ -12,8 +12,9 @@ from planner import studies
 from planner.errors import PlannerError
 from tests.fuzz import absurd
 from tests.fuzz.running import ROOT
+from tests.lanes import some
 
-CALLS = 250
+CALLS = some(150, 250)
 SEED = 20260
 FAILED = [
     ("partition", "seed", "10**30"),

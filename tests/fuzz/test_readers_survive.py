@@ -20,9 +20,9 @@ from tests.fuzz.running import MOST_DEATHS, draw_of, survive, survive_together
 from tests.fuzz.tables import table_of, tampered_csv, tampered_toml, written_table
 from tests.fuzz.trees import Object, Raw, parsed, slots_of, tampered_json, tampered_tree, written
 from tests.fuzz.words import tampered_words
-from tests.lanes import mostly_slow
+from tests.lanes import mostly_slow, some, spread
 
-CASES = 200
+CASES = some(80, 200)
 FEW = 30
 SEED = 20260
 OF_NOUNS = (
@@ -66,7 +66,7 @@ def test_readers_of_nouns_and_command_lines_refuse_what_they_cannot_read():
 def test_good_files_are_read(name, tmp_path):
     paths = READERS[name].seeds(tmp_path)
     assert all(path.stat().st_size < 10**5 for path in paths)
-    for path in paths:
+    for path in spread(paths, min(8, len(paths))):
         refusal = ""
         try:
             READERS[name].call(path)

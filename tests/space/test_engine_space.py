@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import planner as pl
@@ -83,6 +83,7 @@ def drawn_space(seed):
 
 
 @pytest.mark.slow
+@settings(max_examples=some(30, 100))
 @given(st.integers(0, 2**32))
 def test_no_bound_lies_above_the_value_of_a_plan_of_its_span(seed):
     space, dice = drawn_space(seed)
@@ -109,6 +110,7 @@ def test_one_sequence_that_waits_for_nobody_may_be_worth_more_than_several():
 
 
 @pytest.mark.slow
+@settings(max_examples=some(30, 100))
 @given(st.integers(0, 2**32))
 def test_a_tightened_bound_lies_between_the_even_one_and_every_value(seed):
     space, dice = drawn_space(seed)
@@ -124,6 +126,7 @@ def test_a_tightened_bound_lies_between_the_even_one_and_every_value(seed):
 
 
 @pytest.mark.slow
+@settings(max_examples=some(30, 100))
 @given(st.integers(0, 2**32))
 def test_what_no_span_has_breaks_a_rule_or_a_limit(seed):
     """Spans that are left out at once hold no plan."""
@@ -165,6 +168,7 @@ def test_what_is_settled_is_the_best_of_all_cuts(seed):
 
 
 @pytest.mark.slow
+@settings(max_examples=some(30, 100))
 @given(st.integers(0, 2**32))
 def test_bounds_under_a_limit_of_average_power_lie_above_no_value(seed):
     """Cuts are not known yet, and with them what chips draw on average."""

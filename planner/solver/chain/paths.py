@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner import allowance
 from planner.solver.chain.problem import ChainProblem, Cuts, Floats, Ints
@@ -182,19 +183,43 @@ def by_slots(problem: ChainProblem, weights: Floats, most: int) -> Steps:
     under = np.full((len(weights), options, items + 1, most + 1), np.inf)
     after = np.full(under.shape, np.inf)
     after[:, :, items, 0] = begun[:, :, items]
+    nearest = np.full((len(weights), options, most + 1), np.inf)
+    grows = _grows(problem.feasible)
     for tail in range(items - 1, -1, -1):
         allowance.look()
         for option, width in enumerate(problem.widths.tolist()):
-            heads = np.flatnonzero(problem.feasible[option, tail])
-            if len(heads) and width <= most:
-                nearest = after[:, option, heads, : most + 1 - width].min(axis=1)
-                under[:, option, tail, width:] = nearest - costs[:, option, tail, None]
+            if width > most:
+                continue
+            if grows[option, tail]:
+                if problem.feasible[option, tail, tail + 1]:
+                    least = nearest[:, option]
+                    np.minimum(least, after[:, option, tail + 1], out=least)
+            else:
+                heads = np.flatnonzero(problem.feasible[option, tail])
+                is_gapless = len(heads) and heads[-1] - heads[0] < len(heads)
+                ends = slice(heads[0], heads[-1] + 1) if is_gapless else heads
+                nearest[:, option] = after[:, option, ends].min(axis=1, initial=np.inf)
+            under[:, option, tail, width:] = (
+                nearest[:, option, : most + 1 - width] - costs[:, option, tail, None]
+            )
         for border, alike in kinds if tail else ():
             onward = under[:, alike, tail].min(axis=1)[:, None] + links[:, tail, :, border, None]
             after[:, :, tail] = np.minimum(after[:, :, tail], onward + begun[:, :, tail, None])
     cost = under.min(axis=1)
     cost[:, items, 0] = 0.0
     return Steps(cost, under, after, links)
+
+
+def _grows(feasible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether a run from an item may end where one from the next item may, and just before it at
+    most beside that: then the nearest of its ends is known from those of the next. Shape (options,
+    items)."""
+    points = feasible.shape[1]
+    every = np.arange(points)
+    later = every > np.arange(points - 1)[:, None] + 1
+    alike = feasible[:, :-1] == feasible[:, 1:]
+    grows: NDArray[np.bool_] = (alike | ~later).all(axis=2)
+    return grows
 
 
 def _with_path(

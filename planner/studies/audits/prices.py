@@ -4,7 +4,7 @@ the figure, if any does."""
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple, cast
 
@@ -115,7 +115,7 @@ def reach(case: Case) -> Iterator[Finding]:
             yield _asked_for(case, asked, missing)
             continue
         dtypes = case.dtypes if asked.field in PER_FORMAT else case.dtypes[-1:]
-        yield _kindest(case, asked, [_reached(case, dtype, asked) for dtype in dtypes])
+        yield _kindest(case, asked, (_reached(case, dtype, asked) for dtype in dtypes))
 
 
 def _asked_for(case: Case, asked: Asked, missing: str) -> Finding:
@@ -141,12 +141,15 @@ def _asked_for(case: Case, asked: Asked, missing: str) -> Finding:
     return found("plausible if", law, tail=f"a chip draws at most {most}", figure=most)
 
 
-def _kindest(case: Case, asked: Asked, tried: Sequence[Reached]) -> Finding:
-    """Of what was found in each format: reached, else reached as a share of more chips, else as
+def _kindest(case: Case, asked: Asked, in_formats: Iterable[Reached]) -> Finding:
+    """Of what is found in each format: reached, else reached as a share of more chips, else as
     near as prices err, alone or as a share, else the least wrong."""
-    for one in tried:
+    tried = []
+    for one in in_formats:
+        # Formats that come after one that reaches it are not even priced.
         if one.by_a_plan:
             return one.finding
+        tried.append(one)
     share = _as_share(case, asked)
     near = [one.finding for one in tried if one.finding.verdict.startswith("plausible")]
     if share is not None and (share.by_a_plan or not near):

@@ -8,10 +8,13 @@ from planner.studies.advantage.agreements import agreement_of
 from planner.studies.advantage.crossovers import ONE_AT_A_TIME, crossover
 from planner.studies.advantage.races import Race
 from planner.studies.advantage.terms import Terms
+from tests.lanes import EVERYTHING
 
 
 @pytest.mark.slow
-def test_a_root_found_among_uniform_plans_is_that_of_all_plans(article):
+def test_a_root_found_among_uniform_plans_is_that_of_all_plans(article, request):
+    if not EVERYTHING:
+        request.getfixturevalue("few_sizes")
     proved = crossover("article-lpu", "article-h100", proof_time_s=None)
     assert proved.proved
     assert all(all(row.proved) for row in proved.rows)
