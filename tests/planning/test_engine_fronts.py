@@ -25,7 +25,7 @@ from tests.instances import (
     tiny_software,
     tiny_topology,
 )
-from tests.lanes import mostly_slow, paired
+from tests.lanes import mostly_slow, paired, spread
 from tests.oracle import HIGHER_IS_BETTER
 
 MOST_PLANS = 1500
@@ -102,9 +102,9 @@ def random_front(dice: random.Random, number: int) -> tuple[Case, tuple[str, ...
 
 
 def cases() -> list[object]:
-    """One scenario on each machine, in turn; `make oracle` has all on all."""
-    every = paired(range(MACHINES), range(SCENARIOS))
-    return mostly_slow(every, but=every[2:5])
+    """One scenario on each of some machines, in turn; `make oracle` has all on all."""
+    some_of_all = spread(paired(range(MACHINES), range(SCENARIOS)), 22)
+    return mostly_slow(some_of_all, but=tuple(some_of_all[2:5]))
 
 
 @pytest.mark.parametrize("numbers", cases(), ids=str)
