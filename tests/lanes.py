@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-SLOW_CPU_S = 0.5
+SLOW_CPU_S = 0.2
 
 EVERYTHING = bool(os.environ.get("PLANNER_ORACLE"))
 """Whether all cases are asked for (`make oracle`), or those of which `make test` has the time."""

@@ -248,6 +248,7 @@ def answered(name: str, cut: contextlib.AbstractContextManager[Any], **limits: A
     return answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_clock_that_runs_out_leaves_an_answer_that_holds(name):
     for looks in spread(LOOKS, 3):
@@ -266,6 +267,7 @@ def test_there_is_a_plan_long_before_a_proof(name):
     assert answer is not None
 
 
+@pytest.mark.slow
 def test_an_audit_that_is_cut_off_has_the_rows_that_it_has():
     with ticking(TICK_S):
         made = studies.audit(time_limit_s=50 * TICK_S)

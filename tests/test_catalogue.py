@@ -23,6 +23,7 @@ from planner.machines.topology import with_value
 from planner.pricing.operator_table import operator_facts
 from planner.readers.files import read_toml
 from tests.instances import tiny_topology
+from tests.lanes import spread
 
 with (Path(__file__).parent / "data" / "datasheets.csv").open() as table:
     DATASHEETS = {row["topology"]: row for row in csv.DictReader(table)}
@@ -629,6 +630,7 @@ def test_a_model_that_a_card_cannot_hold_runs_at_the_speed_of_the_processors_mem
     assert 0.25 < found.score.tpot_s < 0.40
 
 
+@pytest.mark.slow
 def test_corsair_runs_from_lpddr_what_its_sram_cannot_hold():
     cards = pl.load_topology("dmatrix-corsair", chips=8)
     graph = pl.load_model("llama-3.1-70b", weight_dtype="int8")
@@ -703,6 +705,7 @@ def test_cards_that_draw_half_do_not_hold_the_clock_of_those_that_draw_all(name)
     assert card.chip.compute_efficiency < module.chip.compute_efficiency == 1
 
 
+@pytest.mark.slow
 def test_hosts_are_a_guess_where_no_run_was_measured_at_the_wall():
     for name in pl.topology_names():
         stated = [
@@ -734,6 +737,7 @@ def test_graphics_cards_of_a_desk_are_not_joined_over_infiniband(name):
 # ── Machines of which only claims are published ──────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_the_articles_machines_alone_have_no_software():
     bare = {
         name
@@ -750,12 +754,16 @@ def decoding_s(machine, model, weight_dtype, users):
     return pl.partition(graph, machine, work).score.tpot_s
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("chips", "model", "weight_dtype", "users", "claimed_s"),
-    [
-        (8, "llama-3.1-8b", "int8", 1, 1e-3),
-        (64, "llama-3.1-70b", "fp4", 60, 60 / 30_000),  # 2 ms a token, 30,000 tokens/s
-    ],
+    spread(
+        [
+            (8, "llama-3.1-8b", "int8", 1, 1e-3),
+            (64, "llama-3.1-70b", "fp4", 60, 60 / 30_000),  # 2 ms a token, 30,000 tokens/s
+        ],
+        1,
+    ),
 )
 def test_corsair_is_as_fast_as_its_maker_projects(chips, model, weight_dtype, users, claimed_s):
     cards = pl.load_topology("dmatrix-corsair", chips=chips)
@@ -777,6 +785,7 @@ def test_sixteen_sn40l_are_as_fast_as_was_published(model, weight_dtype, claimed
     assert sum(one.collective_s for one in score.breakdown) < 0.3 * score.tpot_s
 
 
+@pytest.mark.slow
 def test_an_8b_model_in_memory_is_bound_by_its_multipliers():
     """Its 7 billion weights take 14 billion operations a token, 115 GOPS do 8.1 tokens a second."""
     modules = pl.load_topology("upmem-pim")

@@ -14,6 +14,7 @@ from planner import cli
 from tests.terminal import SMALL, TOO_LONG, TOO_SMALL, Answer, refused
 
 
+@pytest.mark.slow
 def test_70_b_on_one_chip_is_infeasible_and_says_how_many_would_do(run):
     sentence = refused(run("plan", *TOO_SMALL), 3)
     # 79.19 GiB of an "80 GB" H100 are 79.19 × 1.0737 = 85.03 GB.
@@ -23,10 +24,12 @@ def test_70_b_on_one_chip_is_infeasible_and_says_how_many_would_do(run):
     assert run("plan", *TOO_SMALL[:-1], promised - 1).status == 3
 
 
+@pytest.mark.slow
 def test_a_limit_that_nobody_can_keep_is_infeasible(run):
     assert "tpot_s cannot be under" in refused(run("plan", *SMALL, "--limit", "tpot_s=1e-6"), 3)
 
 
+@pytest.mark.slow
 def test_what_better_plans_would_break_is_told_in_both_formats(run):
     limit = ("--minimize", "usd_per_million_tokens", "--limit", "tpot_s=0.004")
     asked = ("plan", "llama-3.1-8b", "hgx-h100", "--batch", "8", *limit)
@@ -122,6 +125,7 @@ def test_the_list_says_of_a_command_what_it_says_itself(name):
     assert " ".join(said.split("\n\n")[0].split()) == entry.help
 
 
+@pytest.mark.slow
 def test_the_list_of_commands_loads_none_of_them():
     code = (
         "import sys; sys.argv = ['planner', '--help']\n"
@@ -157,6 +161,7 @@ QUICK = (
 )
 
 
+@pytest.mark.slow
 def test_the_help_of_a_command_loads_options_alone():
     """What takes long is loaded for a question, not for the words of one."""
     code = (

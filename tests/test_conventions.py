@@ -237,6 +237,7 @@ def test_cost_functions_end_in_their_unit_and_cite():
                 assert re.search(r"\[[A-Za-z0-9/]+\]\s*$", docstring), f"{node.name} says no unit"
 
 
+@pytest.mark.slow
 def test_every_figure_of_the_catalogue_has_a_source_that_is_explained():
     known = catalogue.sources()
     for name in catalogue.topology_names():
@@ -247,6 +248,7 @@ def test_every_figure_of_the_catalogue_has_a_source_that_is_explained():
             assert figure.confidence
 
 
+@pytest.mark.slow
 def test_every_model_of_the_catalogue_has_a_source():
     for name in catalogue.model_names():
         graph = catalogue.load_model(name)

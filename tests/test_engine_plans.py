@@ -105,6 +105,7 @@ def cases() -> list[object]:
     return mostly_slow(every if EVERYTHING else few, but=((2, 0), (4, 0), (8, 0)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", cases(), ids=str)
 def test_the_best_plan_of_a_space_is_that_of_the_oracle(numbers):
     for asked in questions(*numbers):
@@ -116,6 +117,7 @@ def is_asked_of_both(asked: Asked) -> bool:
     return all(is_free(name, asked.case) for name in (asked.field, *asked.limits))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", cases(), ids=str)
 def test_no_engine_reaches_what_no_plan_reaches(numbers):
     asked = next((one for one in questions(*numbers) if is_asked_of_both(one)), None)

@@ -52,6 +52,7 @@ def test_a_score_written_before_requests_and_dollars_an_hour_were_said_is_read(r
     assert (read.score.requests_per_s, read.score.usd_per_hour) == (None, None)
 
 
+@pytest.mark.slow
 def test_a_search_without_time_says_that_the_clock_ended_it():
     graph, topology = pl.load_model("llama-3.1-70b"), pl.load_topology("hgx-h100")
     workload = pl.Workload(batch_size=None, prompt_tokens=1024, output_tokens=256)

@@ -66,6 +66,7 @@ def test_a_firm_hand_keeps_what_is_shipped():
     )
 
 
+@pytest.mark.slow
 def test_too_few_rows_are_refused_with_what_to_measure_next():
     with pytest.raises(pl.InputError, match=r"2 rows are not enough .* measure more, such as"):
         fit_software(cases_of(rows(2))[0])
@@ -115,6 +116,7 @@ def test_what_is_few_enough_is_left_alone():
     assert len(thinned(cases, 9)) == 9
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=6), st.integers(1, 100))
 def test_there_are_never_more_than_asked_and_no_row_twice(sizes, most):
     cases = rows_of(**{f"f{number}": size for number, size in enumerate(sizes)})

@@ -56,6 +56,7 @@ def test_a_fault_is_named_with_its_line(tmp_path, old, new, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_shipped_measurements_are_thousands_and_have_sources():
     rows = published()
     assert len(rows) > 5000

@@ -57,10 +57,12 @@ def found(measurements: list[Measurement]) -> dict[str, float]:
     return {name: getattr(hopper.power, name) for name in TRUTH}
 
 
+@pytest.mark.slow
 def test_the_constants_that_made_the_rows_are_found():
     assert found(rows()) == pytest.approx(TRUTH, rel=0.1)
 
 
+@pytest.mark.slow
 def test_errors_of_the_predicted_time_stay_out_of_the_fit():
     assert found(rows(slower=1.5)) == pytest.approx(TRUTH, rel=0.1)
 

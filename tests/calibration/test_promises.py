@@ -79,6 +79,7 @@ def test_all_fields_and_families_are_told_and_watts_are_not():
     assert kept_promises([]) == []
 
 
+@pytest.mark.slow
 def test_75_to_85_of_100_limits_are_kept_that_were_asked_for_with_80_percent():
     found = kept_of(promises_left_out())
     assert 0.75 < found["all"].share < 0.85
@@ -89,6 +90,7 @@ def test_75_to_85_of_100_limits_are_kept_that_were_asked_for_with_80_percent():
         assert share == pytest.approx(probability, abs=0.05)
 
 
+@pytest.mark.slow
 def test_of_every_big_family_too_but_for_those_that_lean_to_one_side():
     found = kept_of(promises_left_out())
     families = {one.family for one in promises_left_out()}
@@ -98,6 +100,7 @@ def test_of_every_big_family_too_but_for_those_that_lean_to_one_side():
     assert len(big) > 2 * len(astray)
 
 
+@pytest.mark.slow
 def test_the_report_says_what_the_table_beside_it_says():
     text = REPORT.read_text(encoding="utf-8")
     section = text.partition(PROMISES_TITLE)[2].partition("\n##")[0]

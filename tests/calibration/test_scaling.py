@@ -111,6 +111,7 @@ def test_a_stack_that_is_slower_throughout_is_found_from_three_rows(scaled):
     assert scaled.fit.median_after < 0.05
 
 
+@pytest.mark.slow
 def test_more_rows_that_agree_are_believed_more():
     found = [factors_of(*[math.log(1.3)] * count)[1] for count in (1, 2, 3)]
     assert 1.1 < found[0].factor < found[1].factor < found[2].factor < 1.3
@@ -125,6 +126,7 @@ def test_one_row_is_believed_by_the_share_that_installations_have_in_common():
     assert math.log(chips.factor) == pytest.approx(0.1 * 0.75 / 1.15, rel=1e-3)
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(st.floats(-0.3, 0.7), st.floats(0.0, 1.0))
 def test_of_one_row_less_is_believed_than_it_says(log, share):
@@ -133,6 +135,7 @@ def test_of_one_row_less_is_believed_than_it_says(log, share):
         assert min(0.0, log) - 1e-6 <= moved <= max(0.0, log) + 1e-6
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(st.lists(st.floats(-0.5, 0.5), min_size=1, max_size=3))
 def test_rows_are_never_further_off_than_before(logs):
@@ -142,6 +145,7 @@ def test_rows_are_never_further_off_than_before(logs):
     assert sum(one**2 for one in after) <= sum(one**2 for one in logs) + 1e-6
 
 
+@pytest.mark.slow
 def test_rows_that_contradict_each_other_move_little_and_are_doubted():
     torn = factors_of(0.4, -0.4, 0.0)
     agreed = factors_of(0.4, 0.4, 0.4)
@@ -155,6 +159,7 @@ def test_rows_of_wide_intervals_move_less_than_those_of_narrow_ones():
     assert scale_software([wide, narrow]).factors[1].factor < 1
 
 
+@pytest.mark.slow
 def test_first_tokens_that_are_late_are_mostly_waits():
     """A queue is no sign that an installation is slow."""
     late = cases_of(rows_of(1.0, (0.0, 0.0, 0.7)))[0]
@@ -164,6 +169,7 @@ def test_first_tokens_that_are_late_are_mostly_waits():
     assert [one.part for one in scale_software(late[:2]).factors] == ["launches", "chips"]
 
 
+@pytest.mark.slow
 def test_waits_take_of_others_prompts_at_most_all():
     machine = MACHINE.replace(software=SHIPPED.replace(burst_share=0.5, interruption_share=0.5))
     (case,) = cases_of(rows_of(1.0, (0.0, 0.0, 1.5))[2:])[0]
@@ -172,6 +178,7 @@ def test_waits_take_of_others_prompts_at_most_all():
     assert stack.burst_share + stack.interruption_share == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_no_share_of_a_peak_gets_beyond_the_peak():
     stack = scale_software(seen(-0.9, -0.9, -0.9)).fit.software
     assert stack.memory_efficiency == 1.0

@@ -113,6 +113,7 @@ def test_rows_left_out_are_a_table_that_reads_back(tmp_path):
     assert (found.left_out, found.fitted, found.half_width) == (0.25, 0.125, 0.25)
 
 
+@pytest.mark.slow
 def test_the_table_that_is_shipped_has_published_rows_and_covers_four_of_five():
     rows = read_left_out()
     assert {row.row_id for row in rows} <= {row.row_id for row in published()}
@@ -122,6 +123,7 @@ def test_the_table_that_is_shipped_has_published_rows_and_covers_four_of_five():
         assert 0.75 < covered < 0.87, evidence
 
 
+@pytest.mark.slow
 def test_an_interval_covers_half_of_every_generation_of_a_software_that_was_left_out():
     rows = {row.row_id: row for row in read_left_out() if row.by == "generation"}
     for stack in ("groq-compiler", "cerebras-sdk"):
@@ -151,6 +153,7 @@ def test_shipping_writes_what_was_fitted(tmp_path):
     assert (tmp_path / "chips" / "l4.toml").read_text(encoding="utf-8") == ada
 
 
+@pytest.mark.slow
 def test_constants_of_a_recipe_change_its_predictions():
     for stack in ("custom", "lmdeploy"):
         recipe = BY_STACK[stack]

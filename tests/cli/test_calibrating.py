@@ -20,6 +20,7 @@ def result(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_few_rows_scale_a_stack_and_are_written_beside_it(run, result, tmp_path):
     table, out = tmp_path / "rows.csv", tmp_path / "mine.toml"
     answer = run("calibrate", result, *ON, "--to-csv", table, "--out", out, "--format", "json")
@@ -60,6 +61,7 @@ def test_a_command_is_an_option_or_lies_beside_the_result(run, result, tmp_path)
     assert {(row.software, row.tensor_parallel) for row in rows} == {("sglang", 2)}
 
 
+@pytest.mark.slow
 def test_rows_of_other_software_are_left_out_and_told(run, result, tmp_path):
     nccl = tmp_path / "all_reduce.txt"
     nccl.write_text(nccl_tests(), encoding="utf-8")
@@ -93,6 +95,7 @@ def test_faults_are_one_sentence_and_nothing_is_written(run, result, tmp_path, a
     assert not (tmp_path / "out.toml").exists()
 
 
+@pytest.mark.slow
 def test_rows_that_cannot_be_predicted_are_told(run, tmp_path):
     table = tmp_path / "mine.csv"
     rows = ["row_id,field,value,model,topology,chips,batch_size,software"]
@@ -113,6 +116,7 @@ def saved(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_run_of_ours_needs_no_option(run, saved, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     answer = run(

@@ -10,6 +10,7 @@ COMMAND = "vllm serve Qwen/Qwen3-0.6B -tp 2 --enable-dbo"
 LOAD = ("--batch", "8", "--prompt", "512", "--output", "64")
 
 
+@pytest.mark.slow
 def test_a_command_is_priced_as_the_function_does(run):
     answer = run("score", "--from", COMMAND, "--machine", "hgx-h100", *LOAD)
     workload = pl.Workload(batch_size=8, prompt_tokens=512, output_tokens=64)

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 import planner as pl
 from planner.answers.question import ASKED, SAMPLE_FIELDS
 from planner.cli import completing
@@ -59,6 +61,7 @@ def completed(line):
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_a_shell_is_told_names_and_nothing_heavy_is_loaded():
     assert completed("planner plan llama-3.1-8b hgx-b") == ["hgx-b200", "hgx-b300"]
 

@@ -1,8 +1,11 @@
 """Plans for engines, by a command of their own."""
 
+import pytest
+
 from tests.terminal import SMALL, refused
 
 
+@pytest.mark.slow
 def test_the_best_plan_is_what_plan_exports(run):
     asked = ("qwen3-8b", "hgx-h100", "--chips", "1", "--batch", "4")
     fields = run("export", "vllm", *asked, "--format", "json").fields
@@ -19,6 +22,7 @@ def test_files_are_written_where_they_are_asked_for(run, tmp_path):
     assert (tmp_path / "out" / "plan.json").is_file()
 
 
+@pytest.mark.slow
 def test_ones_own_plan_is_exported(run, tmp_path):
     path = tmp_path / "plan.json"
     asked = ("qwen3-8b", "hgx-h100", "--batch", "4")

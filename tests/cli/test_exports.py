@@ -10,6 +10,7 @@ from tests.exported import options_of
 from tests.terminal import SMALL, refused
 
 
+@pytest.mark.slow
 def test_scripts_are_shown_below_the_answer(run):
     text = run("plan", *SMALL, "--export", "vllm").out
     assert "chosen from: plans that vllm 0.32 can run" in text
@@ -17,6 +18,7 @@ def test_scripts_are_shown_below_the_answer(run):
     assert "vllm bench serve" in text
 
 
+@pytest.mark.slow
 def test_files_are_written_and_the_plan_is_priced_again_from_its_own(run, tmp_path):
     folder = tmp_path / "out"
     made = run("plan", *SMALL, "--export", "sglang", "--export-to", folder, "--format", "json")

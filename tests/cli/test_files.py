@@ -54,6 +54,7 @@ def test_an_output_that_fails_on_the_way_leaves_nothing_behind(run, tmp_path, mo
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_plan_may_be_read_by_whom_other_files_may(run, tmp_path):
     path, other = tmp_path / "plan.json", tmp_path / "other"
     other.touch()
@@ -61,6 +62,7 @@ def test_a_plan_may_be_read_by_whom_other_files_may(run, tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
 
 
+@pytest.mark.slow
 def test_a_plan_written_through_a_link_lands_where_the_link_points(run, tmp_path):
     target, link = tmp_path / "target.json", tmp_path / "link.json"
     link.symlink_to(target)
@@ -69,6 +71,7 @@ def test_a_plan_written_through_a_link_lands_where_the_link_points(run, tmp_path
     assert pl.Plan.from_json(target.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_a_pipe_as_output_stays_a_pipe(run, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -160,6 +163,7 @@ def test_a_file_that_is_read_is_not_written_over(run, tmp_path, option):
     assert path.read_text(encoding="utf-8") == "mine"
 
 
+@pytest.mark.slow
 def test_a_question_that_is_asked_again_is_not_written_over(run, tmp_path):
     kept = tmp_path / "q.toml"
     assert run("plan", *SMALL, "--save", kept).status == 0

@@ -1,5 +1,7 @@
 """Fronts from the command line."""
 
+import pytest
+
 import planner as pl
 from tests.terminal import refused
 
@@ -7,6 +9,7 @@ ASKED = ("pareto", "qwen3-0.6b", "l4", "--chips", "1", "--prompt", "64", "--outp
 FIELDS = ("--field", "tpot_s", "--field", "tokens_per_s", "--tolerance", "20 %")
 
 
+@pytest.mark.slow
 def test_a_front_is_that_of_the_library(run):
     answer = run(*ASKED, *FIELDS, "--format", "json")
     work = pl.Workload(batch_size=None, prompt_tokens=64, output_tokens=8)

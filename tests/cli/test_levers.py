@@ -55,6 +55,7 @@ def test_changes_are_tried_without_the_chips_that_are_gone(run):
     assert (rows["chips"]["before"], rows["chips"]["after"]) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_target_that_no_value_reaches_ends_with_status_3(run):
     asked = ("required", BANDWIDTH, *MODEL, "--target", "1 ns", "--between", "200 GB/s,400 GB/s")
     answer = run(*asked, "--processes", "1")
@@ -62,6 +63,7 @@ def test_a_target_that_no_value_reaches_ends_with_status_3(run):
     assert answer.out.startswith(f"no {BANDWIDTH} from 200 GB/s to 400 GB/s gives tpot_s")
 
 
+@pytest.mark.slow
 def test_what_a_figure_must_be_is_found(run):
     now = run("plan", *MODEL, "--format", "json").fields["objective"]
     asked = ("required", BANDWIDTH, *MODEL, "--target", f"{1e3 * now / 2} ms", "--processes", "1")
@@ -95,6 +97,7 @@ def test_a_target_is_a_figure_or_a_machine():
         _target_of("hgx-h10", "tpot_s")
 
 
+@pytest.mark.slow
 def test_plans_on_more_chips_stand_in_rows(run):
     asked = ("scaling", "qwen3-0.6b", "hgx-h100", "--at", "1,2", "--prompt", "64", "--output", "8")
     rows = run(*asked, "--format", "json").fields["rows"]

@@ -11,6 +11,7 @@ def test_clusters_are_listed(run):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "column", "names"),
     [("models", "model", pl.model_names()), ("topologies", "topology", pl.topology_names())],

@@ -34,6 +34,7 @@ def here(monkeypatch, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_description_becomes_a_file_that_is_planned_on(run, matrix, names, tmp_path):
     out = tmp_path / "my.toml"
     done = run("machine", "detect", "--from", str(matrix), "--from", str(names), "--out", str(out))

@@ -92,6 +92,7 @@ def test_a_time_limit_that_is_none_is_refused(run, seconds):
     assert "time" in refused(run("plan", *SMALL, "--time-limit", seconds), 2)
 
 
+@pytest.mark.slow
 def test_open_axes_of_an_onnx_file_are_sized(run, tmp_path):
     path = onnx_writer.written(
         tmp_path,
@@ -108,6 +109,7 @@ def test_open_axes_of_an_onnx_file_are_sized(run, tmp_path):
     assert "one token is one run of the program" in answer.out
 
 
+@pytest.mark.slow
 def test_excluded_chips_hold_nothing(run):
     asked = ("plan", "qwen3-0.6b", "hgx-h100", "--chips", "4", "--exclude", "0-1")
     plan = run(*asked, "--format", "json").fields["plan"]

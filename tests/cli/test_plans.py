@@ -13,6 +13,7 @@ from planner.report.plans import plan_line
 from tests.terminal import SMALL, refused
 
 
+@pytest.mark.slow
 def test_a_plan_is_printed_with_its_proof_and_nothing_on_standard_error(run):
     answer = run("plan", *SMALL)
     assert (answer.status, answer.err) == (0, "")
@@ -21,6 +22,7 @@ def test_a_plan_is_printed_with_its_proof_and_nothing_on_standard_error(run):
     assert "it is proved that no plan has a lower one" in answer.out
 
 
+@pytest.mark.slow
 def test_a_plan_that_needs_more_memory_than_is_allowed_is_refused_in_a_sentence(run):
     asked = ("plan", *SMALL, "--space", "any", "--solver", "cp-sat", "--memory-limit")
     assert run(*asked, "1GB").status == 0
@@ -30,6 +32,7 @@ def test_a_plan_that_needs_more_memory_than_is_allowed_is_refused_in_a_sentence(
     assert "must be above 0" in refused(run(*asked, "0GB"), 2)
 
 
+@pytest.mark.slow
 def test_json_is_all_that_stands_on_standard_output(run):
     answer = run("plan", *SMALL, "--format", "json")
     assert (answer.status, answer.err) == (0, "")
@@ -51,6 +54,7 @@ def test_json_is_all_that_stands_on_standard_output(run):
     )
 
 
+@pytest.mark.slow
 def test_the_command_answers_as_the_function_does(run):
     options = (
         "--batch",
@@ -91,6 +95,7 @@ def test_why_follows_the_plan_in_text_and_in_json(run):
     assert fields["why"]["objective"] == fields["objective"]
 
 
+@pytest.mark.slow
 def test_a_certificate_is_written_and_verified_and_a_changed_one_refused(run, tmp_path):
     path = tmp_path / "certificate.json"
     assert run("plan", *SMALL, "--certificate", path).status == 0
@@ -135,6 +140,7 @@ def test_a_proof_that_found_no_time_has_a_status_of_its_own(run, tmp_path):
     assert "allow more (--time-limit)" in answer.out
 
 
+@pytest.mark.slow
 def test_a_certificate_is_proved_twice(run, tmp_path):
     path = tmp_path / "certificate.json"
     assert run("plan", "qwen3-0.6b", "hgx-h100", "--chips", "2", "--certificate", path).status == 0
@@ -144,6 +150,7 @@ def test_a_certificate_is_proved_twice(run, tmp_path):
     assert run("verify", path, "--again", "--format", "json").fields["again_confirmed"]
 
 
+@pytest.mark.slow
 def test_the_batch_may_be_as_many_as_fit(run):
     answer = run("plan", *SMALL, "--batch", "max", "--maximize", "tokens_per_s", "--format", "json")
     assert answer.fields["workload"]["batch_size"] is None
@@ -158,6 +165,7 @@ def test_a_rate_takes_the_place_of_a_batch_and_shows_percentiles(run):
     assert re.search(r"time to first token, p50 and p99 +[\d.]+ ms and [\d.]+ ms", answer.out)
 
 
+@pytest.mark.slow
 def test_tokens_are_drafted_by_another_model_or_by_look_up(run):
     drafted = run(
         "plan",
@@ -232,22 +240,26 @@ def test_a_rate_is_served_on_a_cluster(run):
     assert "time to first token, p50 and p99" in answer.out
 
 
+@pytest.mark.slow
 def test_a_rate_that_is_too_high_is_infeasible(run):
     assert "requests a second" in refused(run("plan", *SMALL, "--rate", "1e6"), 3)
 
 
+@pytest.mark.slow
 def test_a_limit_is_kept_and_shown(run):
     answer = run("plan", "qwen3-8b", "hgx-h100", "--minimize", "chips", "--limit", "tpot_s=0.005")
     assert answer.status == 0
     assert re.search(r"limit: tpot_s at most 5 ms; the plan has [\d.]+ ms", answer.out)
 
 
+@pytest.mark.slow
 def test_the_power_scope_is_the_one_asked_for(run):
     answer = run("plan", *SMALL, "--power-scope", "chip", "--format", "json")
     assert answer.fields["score"]["power_scope"] == "chip"
     assert 700 * 0.22 < answer.fields["score"]["power_w"] < 700  # an idle H100, and its limit
 
 
+@pytest.mark.slow
 def test_a_cluster_is_planned_as_the_function_does(run):
     answer = run("cluster", "llama-3.1-8b", "three-macs", "--batch", 1, "--format", "json")
     expected = pl.partition_cluster(
@@ -259,6 +271,7 @@ def test_a_cluster_is_planned_as_the_function_does(run):
     ]
 
 
+@pytest.mark.slow
 def test_a_plan_on_a_cluster_is_explained_and_proved_again_from_its_file(run, tmp_path):
     certificate = tmp_path / "certificate.json"
     asked = ("cluster", "qwen3-0.6b", "three-macs", "--batch", 1)
@@ -270,6 +283,7 @@ def test_a_plan_on_a_cluster_is_explained_and_proved_again_from_its_file(run, tm
     assert "machine of pool m2-ultra: apple-m2-ultra" in verdict.out
 
 
+@pytest.mark.slow
 def test_a_cluster_may_be_asked_for_any_plan_and_says_from_which_it_chose(run):
     asked = ("cluster", "qwen3-0.6b", "three-macs", "--batch", 1)
     assert "\nchosen from: plans that llama.cpp " in run(*asked).out
@@ -311,6 +325,7 @@ def test_a_cluster_question_that_is_wrong_gets_a_sentence(run, arguments, said):
     assert said in refused(run(*arguments), 2)
 
 
+@pytest.mark.slow
 def test_a_written_plan_scores_as_it_was_planned(run, tmp_path):
     path = tmp_path / "plan.json"
     planned = run("plan", "qwen3-8b", "hgx-h100", "--chips", "4", "--out", path, "--format", "json")
@@ -443,6 +458,7 @@ def test_machines_stand_side_by_side(run):
     assert re.search(r"^  tpot_s +[\d.]+ ms +[\d.]+ ms$", answer.out, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_each_machine_is_compared_with_its_plan_and_what_is_proved_of_it(run):
     asked = ("compare", "qwen3-8b", "hgx-h100:2", "groq-lpu-chain:576")
     lines = run(*asked).out.splitlines()
@@ -535,6 +551,7 @@ def test_costs_that_cannot_be_are_refused_in_one_sentence(run, options, said):
     assert said in refused(run("plan", "qwen3-0.6b", "hgx-h100", "--chips", "1", *options), 2)
 
 
+@pytest.mark.slow
 def test_costs_of_the_owner_move_the_price_alone(run):
     asked = ("plan", "qwen3-0.6b", "hgx-h100", "--chips", "1", "--minimize", "chips")
 
@@ -560,6 +577,7 @@ def test_a_machine_that_is_too_small_is_told_beneath_the_others(run):
     assert "does not fit 1 × NVIDIA H100 SXM" in answer.fields["refused"]["hgx-h100:1"]
 
 
+@pytest.mark.slow
 def test_a_comparison_of_machines_that_are_all_too_small_is_infeasible(run):
     sentence = refused(run("compare", "llama-3.1-70b", "hgx-h100:1", "hgx-a100:1"), 3)
     assert "NVIDIA H100" in sentence
@@ -653,6 +671,7 @@ def test_a_pair_of_machines_needs_a_link_and_asks_about_prices_alone(run):
 SIZED = ("size", "qwen3-8b", "hgx-h100", "hgx-a100:8", "--rate", "30", "--limit", "tpot_s=0.02")
 
 
+@pytest.mark.slow
 def test_the_fewest_chips_of_each_machine_stand_below_one_another(run):
     answer = run(*SIZED)
     assert (answer.status, answer.err) == (0, "")
@@ -681,6 +700,7 @@ def test_percentiles_are_kept_as_surely_as_is_asked(run):
     assert (fields["sure"], row["headroom"]["field"]) == (0.8, "requests_per_s")
 
 
+@pytest.mark.slow
 def test_the_help_of_size_ends_with_examples_that_work(run):
     for example in EXAMPLES["size"]:
         assert example.startswith("planner size ")
@@ -689,6 +709,7 @@ def test_the_help_of_size_ends_with_examples_that_work(run):
     assert run(*cheaper.split()[1:]).status == 0
 
 
+@pytest.mark.slow
 def test_machines_are_compared_by_percentiles_that_are_surely_kept(run):
     asked = ("compare", "qwen3-8b", "hgx-h100:1", "hgx-h200:1", "--rate", "5")
     answer = run(*asked, "--limit", "tpot_p99_s=30ms", "--sure", "0.8")
@@ -698,6 +719,7 @@ def test_machines_are_compared_by_percentiles_that_are_surely_kept(run):
     assert re.search(r"^  requests_per_s +5 requests/s +5 requests/s$", answer.out, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_sizing_is_written_as_it_is_answered(run, tmp_path):
     written = tmp_path / "sizing.json"
     fields = run(*SIZED, "--format", "json", "--out", written).fields
@@ -715,6 +737,7 @@ def test_a_sizing_is_written_as_it_is_answered(run, tmp_path):
     assert usd == sorted(usd)
 
 
+@pytest.mark.slow
 def test_a_price_that_is_given_ranks_machines_that_have_none(run):
     asked = ("size", "qwen3-0.6b", "hgx-h100:1", "hgx-h20:1", "--batch", "4")
     silent = run(*asked)
@@ -728,6 +751,7 @@ def test_a_price_that_is_given_ranks_machines_that_have_none(run):
     assert "\nthe price is the one that was given\n" in given
 
 
+@pytest.mark.slow
 def test_a_machine_that_cannot_do_it_is_told_below_and_none_is_refused(run):
     asked = ("size", "llama-3.1-70b", "rtx-4090:1", "hgx-h100:8")
     lines = run(*asked).out.splitlines()
@@ -771,6 +795,7 @@ def test_a_wrong_sizing_is_refused_in_a_sentence(run, words, sentence):
     assert sentence in refused(run("size", "qwen3-0.6b", *words), 2)
 
 
+@pytest.mark.slow
 def test_a_rate_beyond_any_machine_is_proved_to_be(run):
     asked = ("size", "qwen3-0.6b", "hgx-h100:2", "--rate", "30000", "--limit", "ttft_p99_s=1s")
     assert "is more than any plan on 2 × NVIDIA H100 SXM can serve" in refused(run(*asked), 3)

@@ -17,6 +17,7 @@ def kept(tmp_path):
     return tmp_path / "question.toml"
 
 
+@pytest.mark.slow
 def test_what_was_not_given_is_told(run):
     answer = run("plan", *SMALL, "--prompt", "2k", "--format", "json")
     assert answer.fields["not_given"] == {
@@ -30,6 +31,7 @@ def test_what_was_not_given_is_told(run):
     assert text.endswith("defaults used: --output 256, --arrivals steady, --minimize tpot_s\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("goal", "batch"),
     [
@@ -49,11 +51,13 @@ def test_a_batch_is_open_where_more_in_flight_is_better(run, goal, batch):
     assert told == {None: "max", 8: None if "--batch" in goal else "8"}[batch]
 
 
+@pytest.mark.slow
 def test_an_open_batch_is_said_in_words(run):
     text = run("plan", *SMALL, "--maximize", "tokens_per_s").out
     assert "the batch is open, as tokens_per_s is better with more in flight" in text
 
 
+@pytest.mark.slow
 def test_a_question_is_kept_and_asked_again(run, kept):
     asked = ("plan", *SMALL, "--prompt", "2k", "--limit", "tpot_s=30ms", "--limit", "ttft_s=2 s")
     first = run(*asked, "--format", "json", "--save", kept)
@@ -68,6 +72,7 @@ def test_a_question_is_kept_and_asked_again(run, kept):
     assert again.fields["limits"] == first.fields["limits"]
 
 
+@pytest.mark.slow
 def test_options_behind_a_question_take_the_place_of_its_own(run, kept):
     run("plan", *SMALL, "--batch", "4", "--minimize", "ttft_s", "--save", kept)
     assert words_of(["ask", str(kept), "--batch", "2", "--maximize", "tokens_per_s"]) == [

@@ -1,11 +1,14 @@
 """Plans after chips are lost, from the command line."""
 
+import pytest
+
 from tests.terminal import refused
 
 ASKED = ("replan", "qwen3-0.6b", "hgx-h100", "--chips", "4", "--batch", "4")
 SHORT = ("--prompt", "64", "--output", "8")
 
 
+@pytest.mark.slow
 def test_the_plan_without_the_lost_chips_is_told(run):
     answer = run(*ASKED, *SHORT, "--lost", "3", "--format", "json")
     assert answer.fields["lost"] == [3]
@@ -18,6 +21,7 @@ def test_the_plan_without_the_lost_chips_is_told(run):
     assert answer.fields["moved_bytes"] == sum(one["moved_bytes"] for one in answer.fields["moves"])
 
 
+@pytest.mark.slow
 def test_a_plan_that_runs_already_is_where_it_starts(run, tmp_path):
     path = tmp_path / "plan.json"
     run("plan", *ASKED[1:3], "--chips", "1", "--batch", "4", *SHORT, "--out", path)

@@ -28,6 +28,7 @@ def test_what_a_stream_cannot_spell_is_said_in_ascii() -> None:
     assert told == b"2 x H100 -> 5 us <= 1 s ... e ?"
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.text())
 def test_every_text_can_be_said_on_any_stream(text: str) -> None:

@@ -51,6 +51,7 @@ def test_a_calibration_of_nothing_is_refused(run, arguments, words):
     assert words in refused(run("calibrate", *arguments), 2)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_read_from_a_file_kept_and_gone_on_with(run, tmp_path):
     spec, kept, out = (tmp_path / name for name in ("spec.toml", "kept.sqlite", "table.csv"))
     spec.write_text(

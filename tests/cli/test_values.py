@@ -33,6 +33,7 @@ def test_figures_take_units(text, name, value):
     assert figure("--option", None, name) is None
 
 
+@pytest.mark.slow
 def test_units_on_the_command_line_say_the_same_as_plain_figures(run):
     plain = ("--prompt", "2000", "--usable-memory", "0.9", "--usd-per-kwh", "0.2")
     told = ("--prompt", "2k", "--usable-memory", "90 %", "--usd-per-kwh", "0.2 USD/kWh")

@@ -148,6 +148,7 @@ def test_a_grid_of_one_needs_no_time(function, axes):
     assert function(1e9, axes, (False,) * len(axes), *WIRE) == 0.0
 
 
+@pytest.mark.slow
 @given(wired(), sizes, bandwidths, latencies, factors)
 def test_more_bandwidth_is_never_slower(collective, sent, bandwidth, latency, factor):
     assert seconds(collective, sent, bandwidth * factor, latency) <= seconds(
@@ -155,6 +156,7 @@ def test_more_bandwidth_is_never_slower(collective, sent, bandwidth, latency, fa
     )
 
 
+@pytest.mark.slow
 @given(wired(), sizes, bandwidths, latencies, latencies)
 def test_more_latency_is_never_faster(collective, sent, bandwidth, latency, more):
     assert seconds(collective, sent, bandwidth, latency + more) >= seconds(
@@ -162,6 +164,7 @@ def test_more_latency_is_never_faster(collective, sent, bandwidth, latency, more
     )
 
 
+@pytest.mark.slow
 @given(wired(), sizes, sizes, bandwidths, latencies)
 def test_more_bytes_are_never_faster(collective, sent, more, bandwidth, latency):
     assert seconds(collective, sent + more, bandwidth, latency) >= seconds(
@@ -215,6 +218,7 @@ def test_no_all_reduce_through_one_port_moves_less_than_theory_demands(
     assert all_reduce(sent, ranks, bandwidth, latency) >= least * (1 - 1e-12)
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(GRIDS),
     st.lists(st.integers(3, 16), min_size=1, max_size=3),
@@ -227,6 +231,7 @@ def test_closing_the_axes_of_a_grid_is_never_slower(function, axes, sent, bandwi
     assert torus <= function(sent, axes, [False] * len(axes), bandwidth, latency)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(GRIDS), st.integers(2, 64), st.booleans(), sizes, bandwidths, latencies)
 def test_an_axis_of_one_adds_nothing_to_a_grid(function, length, closed, sent, bandwidth, latency):
     line = function(sent, (length,), (closed,), bandwidth, latency)

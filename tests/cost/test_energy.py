@@ -94,6 +94,7 @@ def test_replicas_that_bring_as_many_tokens_as_chips_change_no_price_per_token(
     )
 
 
+@pytest.mark.slow
 @given(positive, positive, positive, positive, factors)
 def test_a_longer_life_is_never_dearer_by_the_hour(price, life, power, tariff, factor):
     assert hourly_usd(price, life * factor, power, tariff) <= hourly_usd(price, life, power, tariff)

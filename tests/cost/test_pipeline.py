@@ -48,6 +48,7 @@ def test_a_pipeline_fills_and_drains_as_a_flow_shop_played_through_does(stages, 
     assert fill_and_drain_s(sum(stages), max(stages), passes) == played_through(stages, passes)
 
 
+@pytest.mark.slow
 @given(times, st.integers(1, 20))
 def test_tokens_follow_each_other_as_in_a_loop_played_through(stages, micro_batches):
     """The stages in a ring: a micro-batch that leaves the last begins again at the first."""
@@ -69,6 +70,7 @@ def test_a_filled_pipeline_of_equal_stages_has_the_known_bubble_against_gpipe():
         assert bubble_fraction(busy, stages, period) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 @given(times, st.integers(1, 100))
 def test_more_micro_batches_never_enlarge_the_bubble(stages, micro_batches):
     def bubble(passes):
@@ -83,6 +85,7 @@ def test_one_stage_has_no_bubble():
     assert bubble_fraction(10.0, 1, fill_and_drain_s(2.0, 2.0, 5)) == 0.0
 
 
+@pytest.mark.slow
 @given(st.floats(0, 10), st.floats(0, 1), st.integers(1, 10**6))
 def test_one_more_token_costs_one_more_time_per_token(first, each, tokens):
     grown = request_s(first, each, tokens + 1) - request_s(first, each, tokens)

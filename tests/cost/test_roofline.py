@@ -57,6 +57,7 @@ def test_an_operator_at_the_ridge_needs_as_long_for_arithmetic_as_for_traffic():
     assert attainable_flop_per_s(50.0, peak, bandwidth) == peak
 
 
+@pytest.mark.slow
 @given(amounts, amounts, rates, rates, factors)
 def test_a_faster_chip_is_never_slower(flop, moved, peak, bandwidth, factor):
     def seconds(peak_flop_per_s, bandwidth_bytes_per_s):
@@ -68,6 +69,7 @@ def test_a_faster_chip_is_never_slower(flop, moved, peak, bandwidth, factor):
     assert seconds(peak, bandwidth * factor) <= seconds(peak, bandwidth)
 
 
+@pytest.mark.slow
 @given(amounts, rates, fractions, fractions)
 def test_a_better_efficiency_is_never_slower(amount, rate, one, other):
     worse, better = min(one, other), max(one, other)
@@ -75,6 +77,7 @@ def test_a_better_efficiency_is_never_slower(amount, rate, one, other):
     assert memory_s(amount, rate, better) <= memory_s(amount, rate, worse)
 
 
+@pytest.mark.slow
 @given(amounts, amounts, rates, rates)
 def test_no_operator_beats_the_roof_over_its_intensity(flop, moved, peak, bandwidth):
     reached = flop / operator_s(compute_s(flop, peak), memory_s(moved, bandwidth))
@@ -82,6 +85,7 @@ def test_no_operator_beats_the_roof_over_its_intensity(flop, moved, peak, bandwi
     assert reached == pytest.approx(roof, rel=1e-9)
 
 
+@pytest.mark.slow
 @given(amounts, amounts, st.floats(0.0, 1.0))
 def test_overhead_is_never_hidden(arithmetic, traffic, overhead):
     assert operator_s(arithmetic, traffic, overhead) == pytest.approx(

@@ -172,6 +172,7 @@ def price(topology, tensor, pipeline):
     return pl.score_plan(plan, LLAMA, topology, MANY).ttft_s
 
 
+@pytest.mark.slow
 def test_a_slow_link_is_planned_around_and_that_is_proved():
     whole, topology = best(matrix_of(["NV4 NV4 NV4", "NV4 NV4", "NV4"], software="vllm"))
     assert [stage.tensor_parallel for stage in whole.plan.stages] == [4]

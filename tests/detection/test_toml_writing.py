@@ -1,5 +1,6 @@
 import tomllib
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +24,7 @@ KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 TEXTS = st.text(max_size=20)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     st.dictionaries(KEYS, TEXTS | st.booleans() | st.integers(-(2**60), 2**60), max_size=4),

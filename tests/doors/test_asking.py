@@ -16,6 +16,7 @@ def ask(name, earlier=None, **fields):
     return answered(QUESTIONS[name].from_fields(fields), "a7", earlier)
 
 
+@pytest.mark.slow
 def test_a_plan_is_the_one_that_partition_finds():
     found = ask("plan", **SMALL, **ONE, users=4)
     graph, topology = pl.load_model("qwen3-0.6b"), pl.load_topology("hgx-h100", chips=1)
@@ -25,6 +26,7 @@ def test_a_plan_is_the_one_that_partition_finds():
     assert found.results["a7"].plan == best.plan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "field", "direction"),
     [
@@ -68,6 +70,7 @@ def test_a_sizing_has_a_handle_for_each_machine_with_a_plan():
     assert found.answer.limits == ("tpot_p99_s at most 100 ms",)
 
 
+@pytest.mark.slow
 def test_machines_are_compared_the_best_first_and_those_without_a_plan_say_why():
     found = ask(
         "compare", model="llama-3.1-70b", users=1, prompt_tokens=128, output_tokens=16,
@@ -82,6 +85,7 @@ def test_machines_are_compared_the_best_first_and_those_without_a_plan_say_why()
     assert reason.startswith("infeasible, proved: llama-3.1-70b in bf16 does not fit")
 
 
+@pytest.mark.slow
 def test_where_no_machine_has_a_plan_that_is_proved():
     machines = ["hgx-h100:1", "hgx-a100:1"]
     with pytest.raises(InfeasibleError, match="hgx-h100:1: infeasible, proved"):
@@ -112,6 +116,7 @@ def test_a_plan_of_ones_own_is_priced_and_not_praised():
     assert "nothing is proved of it" in answer.summary
 
 
+@pytest.mark.slow
 def test_an_answer_is_proved_again_and_explained():
     graph, topology = pl.load_model("qwen3-0.6b"), pl.load_topology("hgx-h100", chips=1)
     earlier = pl.partition(graph, topology, WORK, minimize="tpot_s")
@@ -129,6 +134,7 @@ def test_an_answer_that_is_not_there_is_refused(name):
         ask(name, answer="a99")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "names"),
     [

@@ -105,6 +105,7 @@ class Stub:
         self.closed = True
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_told_in_a_sentence():
     desk = Desk()
     stub = desk._processes = Stub(lambda: LostError("its process ended with status -9"))

@@ -56,6 +56,7 @@ def test_fifty_questions_at_once_neither_mix_nor_starve(started):
         assert job.answer["summary"] == f"qwen3-0.6b {number} {name}"
 
 
+@pytest.mark.slow
 def test_beyond_a_number_the_next_is_refused_and_short_questions_go_on(started):
     kind = held()
     jobs = started(kind, workers=1, most_waiting=2)

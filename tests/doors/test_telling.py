@@ -17,6 +17,7 @@ def result():
     return pl.partition(graph, topology, WORK, minimize="tpot_s", limits={"ttft_s": "1 s"})
 
 
+@pytest.mark.slow
 def test_a_plan_is_told_with_what_was_proved_of_it(result):
     told = telling.plan_told(result, "a1")
     assert (told.answer, told.status, told.direction) == ("a1", "optimal", "minimize")
@@ -29,6 +30,7 @@ def test_a_plan_is_told_with_what_was_proved_of_it(result):
     assert told.evidence in told.summary
 
 
+@pytest.mark.slow
 def test_figures_have_units_and_counts_have_no_interval(result):
     figures = {one.field: one for one in telling.plan_told(result, "a1").figures}
     assert (figures["chips"].value, figures["chips"].unit) == (1.0, "count")

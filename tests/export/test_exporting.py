@@ -42,6 +42,7 @@ def chips_seen(export) -> list[tuple[int, ...]]:
     return [tuple(map(int, one.split(","))) for one in seen]
 
 
+@pytest.mark.slow
 def test_vllm_is_told_every_degree_of_any_plan_that_it_can_run():
     for result in runnable("vllm", 40):
         export = to_engine(result, "vllm")
@@ -58,6 +59,7 @@ def test_vllm_is_told_every_degree_of_any_plan_that_it_can_run():
             assert len(result.plan.stages) == int(told["--pipeline-parallel-size"])
 
 
+@pytest.mark.slow
 def test_sglang_counts_all_ranks_of_a_stage():
     for result in runnable("sglang", 40):
         for line in to_engine(result, "sglang").commands:
@@ -142,6 +144,7 @@ def test_pools_of_one_machine_stand_side_by_side_behind_a_router():
         to_engine(pools, "llama.cpp", model="m.gguf")
 
 
+@pytest.mark.slow
 def test_tensorrt_llm_reads_every_degree_from_its_file():
     yaml = pytest.importorskip("yaml")
     written = 0
@@ -161,6 +164,7 @@ def test_tensorrt_llm_reads_every_degree_from_its_file():
     assert written > 10
 
 
+@pytest.mark.slow
 def test_llama_cpp_counts_layers_on_each_card():
     for result in runnable("llama.cpp", 20):
         export = to_engine(result, "llama.cpp", model="m.gguf")
@@ -212,6 +216,7 @@ with open(os.environ["SEEN"], "a") as seen:
 """
 
 
+@pytest.mark.slow
 def test_scripts_start_what_the_commands_say(tmp_path):
     export = to_engine(golden_results("vllm")["stages"], "vllm")
     program = tmp_path / "vllm"

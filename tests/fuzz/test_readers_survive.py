@@ -153,6 +153,7 @@ def test_tampering_leaves_the_seed_as_it_was():
     assert len(made) > 100
 
 
+@pytest.mark.slow
 def test_tampered_json_has_doubled_names_deep_nesting_and_cut_ends():
     held = b'{"a": {"b": [1, 2, 3]}, "c": 4}'
     made = [tampered_json(held, Random(number), [held]) for number in range(3000)]
@@ -179,6 +180,7 @@ def test_a_table_is_written_as_it_was():
     assert table_of(made) == table_of(text)
 
 
+@pytest.mark.slow
 def test_tampered_tables_have_paths_units_and_values_of_other_kinds():
     held = b'a = "450 GB/s"\nb = {c = 1}\nd = [1, 2]\n'
     made = [tampered_toml(held, Random(number), [held]) for number in range(2000)]
@@ -188,6 +190,7 @@ def test_tampered_tables_have_paths_units_and_values_of_other_kinds():
     assert sum(bool(re.search(rb'"a" = "[-\d.e+]+ GB/s"', one)) for one in made) > 400
 
 
+@pytest.mark.slow
 def test_tampered_rows_lose_columns_and_gain_cells():
     held = b"a,b,c\n1,2,3\n4,5,6\n"
     made = [tampered_csv(held, Random(number)) for number in range(500)]

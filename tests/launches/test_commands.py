@@ -130,6 +130,7 @@ def test_what_is_wrong_is_said_in_a_sentence(text: str, words: str) -> None:
 DEGREE = st.integers(1, 16)
 
 
+@pytest.mark.slow
 @given(
     engine=st.sampled_from(("vllm", "sglang")),
     degrees=st.tuples(DEGREE, DEGREE, DEGREE),

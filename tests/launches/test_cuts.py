@@ -24,6 +24,7 @@ def test_61_layers_over_8_stages_as_get_pp_indices_and_pp_layers_cut_them(
     assert own_cut(engine, 61, 8) == cut
 
 
+@pytest.mark.slow
 @given(st.sampled_from(ENGINES[:2]), st.integers(1, 200), st.integers(1, 16))
 def test_cuts_are_even_to_a_layer(engine: EngineName, layers: int, stages: int) -> None:
     if stages > layers:
@@ -44,6 +45,7 @@ def test_shares_are_of_the_layers_that_stay_with_the_output_layer_as_one_of_them
     assert cut_by_shares((1, 0), 32) == (32, 0)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.floats(0.01, 100), min_size=1, max_size=8), st.integers(1, 99), st.integers(1, 120)
 )

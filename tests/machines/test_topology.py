@@ -163,6 +163,7 @@ def test_a_smaller_grid_is_the_most_compact_that_has_room(units, most, axes):
     assert grid_axes(units, most) == axes
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple), st.data())
 def test_a_grid_has_room_and_stays_within_its_axes(most, data):
     units = data.draw(st.integers(1, math.prod(most)))

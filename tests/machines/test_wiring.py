@@ -188,6 +188,7 @@ def test_a_broken_link_of_a_full_mesh_slows_and_never_speeds(broken, tensor_byte
     assert sum(less) > sum(whole)
 
 
+@pytest.mark.slow
 @example(
     [1e9, 256690083565.0, 256690083559.0, 64172520892.0, 96258781337.0, 192517562674.0], 4, 2.0, 1e4
 )
@@ -209,6 +210,7 @@ def test_more_bandwidth_of_any_link_is_never_slower(widths, which, factor, tenso
         assert fast <= slow * (1 + 1e-12)
 
 
+@pytest.mark.slow
 @given(st.permutations(range(4)), st.lists(st.floats(1e9, 1e11), min_size=6, max_size=6))
 def test_relabelled_chips_have_the_ways_of_their_links(order, widths):
     links = [

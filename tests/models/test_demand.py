@@ -215,6 +215,7 @@ def test_half_a_tile_of_each_part_is_empty_and_a_third_of_small_ones():
     )
 
 
+@pytest.mark.slow
 @given(
     tokens=st.floats(1e-3, 1e6), more=st.floats(1.0, 10.0), tile=st.sampled_from((0.0, 64.0, 256.0))
 )

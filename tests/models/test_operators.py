@@ -409,6 +409,7 @@ def test_experts_inside_a_tensor_group_are_whole_before_they_are_split():
     assert demand.sparse_bytes == pytest.approx(86 * EXPERT_BYTES / 2)
 
 
+@pytest.mark.slow
 @given(
     experts=st.integers(1, 300), active=st.integers(1, 8), share=st.floats(0, 1, exclude_min=True)
 )
@@ -428,6 +429,7 @@ def test_places_are_filled_whole_and_never_more_than_one_beyond_an_even_share(
     assert demand.weights_read_bytes(1) <= demand.sparse_bytes * (1 + 1e-12)
 
 
+@pytest.mark.slow
 @given(experts=st.integers(2, 300), ranks=st.integers(1, 299))
 def test_more_ranks_never_hold_more(experts, ranks):
     routed = deepseek_experts().replace(experts=experts, experts_active=1)

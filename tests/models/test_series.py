@@ -82,6 +82,7 @@ def test_layers_that_run_once_and_always_stay_apart():
         in_series(branched.replace(layers=tuple(layers)))
 
 
+@pytest.mark.slow
 @given(
     st.integers(2, 9).flatmap(
         lambda count: st.tuples(

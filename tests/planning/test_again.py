@@ -43,6 +43,7 @@ def test_what_cannot_be_stated_is_said_in_one_sentence(certificate):
         pl.verify(free, again=True)
 
 
+@pytest.mark.slow
 def test_more_than_fit_is_proved_again_to_be_the_most(certificate):
     work = WORK.replace(batch_size=4000, prompt_tokens=8000)
     found = pl.partition(certificate.graph, machine(2), work, minimize="ttft_s")

@@ -14,6 +14,7 @@ from tests.solver.posed import on_grids, problems
 WORK = pl.Workload(batch_size=8, prompt_tokens=64, output_tokens=16)
 
 
+@pytest.mark.slow
 def test_the_bound_of_a_box_on_a_grid_counts_links_as_they_are():
     near = 0
     for problem in on_grids(16):

@@ -31,6 +31,7 @@ def certificate(field: str = "tpot_s", **options) -> Certificate:
     return pl.partition(tiny_graph(3), machine, WORK, **{direction: field}, **options).certificate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", FIELDS)
 def test_an_optimum_is_confirmed_by_itself(field):
     given = certificate(field)
@@ -40,6 +41,7 @@ def test_an_optimum_is_confirmed_by_itself(field):
     assert "without the solver" in str(verdict)
 
 
+@pytest.mark.slow
 def test_energy_that_follows_the_work_is_confirmed_and_average_power_rests_on_the_solver():
     assert pl.verify(certificate("energy_per_token_j", power=FOLLOWING)).confirmed
     verdict = pl.verify(certificate("power_w", power=FOLLOWING))
@@ -139,11 +141,13 @@ def test_a_better_machine_behind_an_unused_chip_is_not_confirmed():
             pl.verify(given.replace(topology=faster))
 
 
+@pytest.mark.slow
 def test_without_time_the_bound_is_not_confirmed():
     verdict = pl.verify(certificate(), time_limit_s=0.0)
     assert (verdict.confirmed, verdict.checked_bound) == (False, None)
 
 
+@pytest.mark.slow
 def test_limits_are_part_of_what_is_proved():
     fastest = pl.partition(tiny_graph(3), tiny_topology(4), WORK, minimize="tpot_s").objective
     given = certificate("tokens_per_s", limits={"tpot_s": 1.05 * fastest})
@@ -168,6 +172,7 @@ def on_pools(**options) -> ClusterCertificate:
     ).certificate()
 
 
+@pytest.mark.slow
 def test_a_plan_on_a_cluster_is_confirmed_from_its_file(tmp_path):
     given = on_pools(limits={"ttft_s": 10.0})
     path = tmp_path / "certificate.json"

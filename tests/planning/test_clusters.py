@@ -155,6 +155,7 @@ def test_a_cluster_of_one_pool_gives_what_its_topology_gives(shape):
         assert one.objective == pytest.approx(plain.bound, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_three_macs_hold_together_what_none_of_them_holds_alone():
     graph, cluster, work = (
         pl.load_model("llama-3.1-70b", weight_dtype="bf16"),
@@ -258,6 +259,7 @@ def test_a_limit_that_no_plan_keeps_is_named_with_the_best_there_is():
     assert caught.value.capacity > caught.value.demand == 1e-9
 
 
+@pytest.mark.slow
 def test_a_search_without_time_says_so_or_proves_what_it_can():
     cut_off = 0
     for case in range(12):
@@ -275,6 +277,7 @@ def test_a_search_without_time_says_so_or_proves_what_it_can():
     assert cut_off
 
 
+@pytest.mark.slow
 def test_an_open_batch_on_a_cluster_serves_as_many_as_fit():
     graph, cluster = tiny_graph(2), random_cluster(random.Random("open 1"))
     work = pl.Workload(batch_size=None, prompt_tokens=100, output_tokens=20)
@@ -325,6 +328,7 @@ def test_the_engines_plan_on_two_pools_is_the_best_of_all(number):
         assert len(used) == 1 or number % 10 != 9
 
 
+@pytest.mark.slow
 def test_some_of_the_random_questions_need_both_pools():
     used = set()
     for number in range(8):
@@ -403,6 +407,7 @@ def two_chips(memory_share: float, layers: int = 4) -> OnPools:
     return OnPools(graph, Cluster(name="two", pools=pools, links=(link,)), work)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "share",
     [

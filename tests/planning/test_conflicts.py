@@ -100,6 +100,7 @@ def cases() -> list[object]:
     return mostly_slow(every, but=((2, 0), (4, 0)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", cases(), ids=str)
 def test_no_plan_lies_beyond_what_is_told_to_be_nearest(numbers):
     told = 0
@@ -133,6 +134,7 @@ def test_no_plan_lies_beyond_what_is_told_to_be_nearest(numbers):
 # ── Rates ────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", [0, 1])
 def test_the_most_that_is_served_is_that_of_the_best_of_all_plans(engine):
     graph = tiny_graph(2)
@@ -150,6 +152,7 @@ def test_the_most_that_is_served_is_that_of_the_best_of_all_plans(engine):
     assert not any(served(most * share) for share in (1.0011, 1.01, 1.1, 1.5, 3.0))
 
 
+@pytest.mark.slow
 def test_a_limit_at_a_rate_says_which_rate_would_do():
     work = pl.Workload(prompt_tokens=10, output_tokens=2, requests_per_s=0.01)
     best = pl.partition(GRAPH, machine(), work, minimize="tpot_s").objective

@@ -372,6 +372,7 @@ def test_a_bound_that_is_not_reached_is_still_a_bound():
     assert "feasible" in statuses
 
 
+@pytest.mark.slow
 def test_the_plans_are_those_of_their_pools():
     graph, gpus, work, link = llama()
     result = disaggregate(

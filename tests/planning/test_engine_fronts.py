@@ -107,6 +107,7 @@ def cases() -> list[object]:
     return mostly_slow(some_of_all, but=tuple(some_of_all[2:5]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", cases(), ids=str)
 def test_every_plan_of_the_oracle_is_covered(numbers):
     dice = random.Random(f"front {numbers}")
@@ -176,6 +177,7 @@ FRONTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tolerance", [1e-4, 0.05])
 @pytest.mark.parametrize("name", FRONTS)
 def test_every_plan_of_each_kind_is_covered(name, tolerance):
@@ -222,6 +224,7 @@ def many_replicas(graph: pl.ModelGraph, topology: pl.Topology):
                 yield None if faults(case, one, "engine") else one
 
 
+@pytest.mark.slow
 def test_on_a_large_machine_fewer_numbers_of_replicas_do():
     fields = ("chips", "tokens_per_s")
     graph, topology = tiny_graph(2), machine(2 * MOST_COUNTED, most_tensor_parallel=1)
@@ -236,6 +239,7 @@ def test_on_a_large_machine_fewer_numbers_of_replicas_do():
 # ── Time ─────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_a_front_that_runs_out_of_time_is_partial_and_its_members_are_real():
     fields, graph, topology, work = FRONTS["joules"]
     seen = set()

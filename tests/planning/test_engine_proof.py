@@ -97,6 +97,7 @@ def cases() -> list[object]:
     return mostly_slow(every if EVERYTHING else few, but=tuple(few[:2]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", cases(), ids=str)
 def test_what_the_oracle_finds_best_is_confirmed_and_nothing_better_is(numbers):
     for asked in all_asked(*numbers):
@@ -217,6 +218,7 @@ def test_every_kind_of_optimum_is_confirmed(name):
     assert verdict.checked_bound == result.bound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_of_every_kind_a_claim_beyond_the_optimum_is_not_shown(name):
     field, graph, topology, work, limits = QUESTIONS[name]
@@ -311,6 +313,7 @@ def halves(plan: pl.Plan, graph: pl.ModelGraph) -> pl.Plan:
     return plan.replace(stages=(first, last), micro_batches=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forge", ["bare", "halves"])
 def test_a_plan_that_no_engine_can_be_started_with_is_refused_in_one_sentence(forge):
     graph = tiny_graph(4)

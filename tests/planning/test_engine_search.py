@@ -93,6 +93,7 @@ def test_a_whole_search_proves_its_plan(whole):
     assert score.ttft_s <= LIMITS["ttft_s"]
 
 
+@pytest.mark.slow
 def test_progress_comes_closer_from_both_sides():
     seen: list[Progress] = []
     hard(progress=seen.append).run()
@@ -179,6 +180,7 @@ def offers_of(asked):
     return search, offered
 
 
+@pytest.mark.slow
 def test_what_is_enough_ends_the_search():
     # A question of which the first plan found is not the best.
     for seed in itertools.count(70):
@@ -321,6 +323,7 @@ def even_and_best_blocks(graph, topology):
     return cache_blocks(even, score), cache_blocks(found.plan, found.score)
 
 
+@pytest.mark.slow
 def test_fewer_layers_on_the_first_and_last_chip_make_the_room_that_was_measured():
     graph = llama_70b("fp8")
     layer_bytes = 8192 * (64 + 2 * 8) * 128 + 64 * 128 * 8192 + 3 * 8192 * 28672
@@ -418,6 +421,7 @@ def _values(space):
                 yield value_of(space, found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", [tiny_graph(4), tiny_moe(3)], ids=["dense", "experts"])
 def test_a_larger_machine_never_gets_a_worse_answer(graph):
     limits = {"tpot_s": 2e-3}

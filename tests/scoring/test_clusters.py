@@ -40,6 +40,7 @@ def split_between(*pools: str, layers: int = 2) -> PooledPlan:
     )
 
 
+@pytest.mark.slow
 def test_on_one_pool_a_plan_scores_as_on_its_topology():
     compared = 0
     for case in range(12):

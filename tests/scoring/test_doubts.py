@@ -121,6 +121,7 @@ def test_only_the_strongest_are_kept():
     assert doubts(topology, most=2) == doubts(topology)[:2]
 
 
+@pytest.mark.slow
 def test_a_doubtful_figure_of_the_catalogue_is_named_with_its_effect():
     graph, topology = pl.load_model("qwen3-8b"), pl.load_topology("hgx-h100", chips=1)
     plan, workload = pl.uniform_plan(graph, topology), pl.Workload(batch_size=1)

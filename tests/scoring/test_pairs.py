@@ -148,6 +148,7 @@ def test_plans_and_scores_survive_json():
     assert pl.PairedScore.from_json(score.to_json()) == score
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(
     bandwidth=st.floats(0.1, 1e6),

@@ -149,6 +149,7 @@ def test_the_causes_of_a_stage_add_up_and_so_does_what_it_holds():
 WIDTHS = st.floats(min_value=0.0, max_value=2.0)
 
 
+@pytest.mark.slow
 @given(WIDTHS, WIDTHS, st.floats(min_value=0.05, max_value=0.95))
 def test_the_intervals_of_joules_watts_and_rates_never_contradict(watts, rate, probability):
     score = measured_on(power_w=watts, tokens_per_s=rate)

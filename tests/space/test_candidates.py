@@ -64,6 +64,7 @@ def test_a_box_bounds_all_its_plans():
     assert bound <= min(singles) * (1 + 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "field",
     [
@@ -91,6 +92,7 @@ def test_where_the_batch_is_open_a_box_bounds_all_its_plans_whatever_memory_leav
     assert math.isfinite(least_of(several, box))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["ttft_s", "tpot_s", "request_s", "tokens_per_s", "mbu_fraction"])
 @pytest.mark.parametrize("waits", [{}, {"layer_overhead_s": 1e-4, "layer_occupancy": 0.3}])
 @pytest.mark.parametrize("packs", [True, False])

@@ -93,6 +93,7 @@ def test_a_power_that_nobody_knows_cannot_be_optimised():
         pl.partition(FLUX, dark, WORK, minimize="energy_per_sample_j")
 
 
+@pytest.mark.slow
 def test_the_clock_is_kept_and_the_bound_is_below_every_plan(monkeypatch):
     """Each look at the clock is a second here: some plans are scored, and then time is up."""
     model, machine = pl.load_model("sdxl"), pl.load_topology("hgx-h100", chips=4)

@@ -53,6 +53,7 @@ def peaks_of(table, whole, row, borders):
     return np.maximum(np.max(loads, axis=0), whole.floor[:, row])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", KNOWN[:12])
 def test_the_cost_of_a_row_is_the_score_of_its_plan(number):
     case = known_case("rows", number)
@@ -108,6 +109,7 @@ def test_no_plan_that_fits_beats_the_bounds_of_the_rows(number):
         assert least <= value * (1 + 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["tokens_per_s", "energy_per_token_j", "usd_per_million_tokens"])
 def test_rows_together_are_bounded_by_what_each_of_them_is(field):
     software = tiny_software(engine=ENGINES[2], most_sequences=9)

@@ -215,6 +215,7 @@ def test_work_of_prompts_in_fractions_of_passes_is_that_of_whole_ones():
 # ── Boxes ────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @given(st.integers(1, 400), st.integers(0, 400))
 def test_parts_cover_a_span_once(first, more):
     space = space_of(tiny_graph(3), machine(), OPEN, "tpot_s")

@@ -51,6 +51,7 @@ def test_chips_for_each_sequence_are_the_least_of_a_range():
     assert filling().least_chips_each(17, 20) == float("inf")
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.integers(1, 9), min_size=1, max_size=5),
     st.lists(st.integers(0, 3), min_size=5, max_size=5),
@@ -85,6 +86,7 @@ def test_no_cut_takes_fewer_chips(weights, caches, room, sequences):
     assert fill.least_chips_each(1, sequences) == min(each)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["energy_per_token_j", "usd_per_million_tokens"])
 @pytest.mark.parametrize("spare", [1.02, 1.3, 2.0])
 def test_chips_that_caches_need_raise_no_bound_beyond_a_plan(field, spare):

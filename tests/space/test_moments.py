@@ -123,6 +123,7 @@ def test_times_are_those_of_the_score(seed):
     assert float(peaks.needed) == pytest.approx(fullest, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_every_kind_of_question_is_among_those_that_are_compared():
     kinds = set()
     for seed in range(150):

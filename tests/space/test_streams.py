@@ -53,6 +53,7 @@ def test_of_one_stage_they_are_those_of_its_plan():
         assert least.felt_s == pytest.approx(exact.felt_s, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_of_several_stages_no_cut_has_less():
     found = streams()
     layers = len(GRAPH.layers)
@@ -75,6 +76,7 @@ def test_of_several_stages_no_cut_has_less():
         assert sum(times_of(least)) >= sum(times_of(even)) * (1 - 1e-9)
 
 
+@pytest.mark.slow
 def test_a_promise_is_kept_up_to_some_rate():
     found = streams()
     for form in all_forms(found):

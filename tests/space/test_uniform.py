@@ -91,6 +91,7 @@ def test_every_point_is_the_score_of_its_plan_and_what_has_none_does_not_fit(gra
     assert_rest_does_not_fit(grid, dice, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "machine"),
     [
@@ -199,6 +200,7 @@ def test_any_space_prices_what_a_software_without_rules_has():
     assert np.array_equal(free.tpot_s, unknown.tpot_s)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "machine", "chips", "software"),
     [
@@ -330,6 +332,7 @@ def test_real_models_draft_and_stand_in_pools_on_real_machines(model, machine, p
     assert_equal_to_scores(grid, random.Random(f"{model} {machine} {phase}"), 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["tpot_s", "tokens_per_s", "energy_per_token_j"])
 def test_an_open_number_of_drafted_tokens_is_the_best_one_of_each_plan(field):
     graph, topology = tiny_graph(3), tiny_topology(4, power=FOLLOWING)

@@ -17,6 +17,7 @@ from tests.instances import fabric, tiny_graph, tiny_moe, tiny_topology
 WORK = pl.Workload(batch_size=None, prompt_tokens=90, output_tokens=20)
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(
     st.integers(1, 4).flatmap(

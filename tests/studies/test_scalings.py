@@ -136,6 +136,7 @@ def test_a_table_without_a_plan_has_no_picture(wafers):
         wafers.replace(rows=wafers.rows[:1]).plot()
 
 
+@pytest.mark.slow
 def test_the_fewest_chips_hold_their_users_too():
     graph, machine = pl.load_model("llama-3.1-8b", weight_dtype="fp8"), pl.load_topology("hgx-h100")
     crowd = pl.Workload(batch_size=400, prompt_tokens=4000, output_tokens=1000)
@@ -144,6 +145,7 @@ def test_the_fewest_chips_hold_their_users_too():
     assert fewest_of(graph, machine, crowd) == 4
 
 
+@pytest.mark.slow
 def test_the_fewest_chips_hold_all_layers():
     # 141 GB of weights; one H100 of 85 GB can leave the rest to its host in vLLM.
     graph = pl.load_model("llama-3.1-70b")
@@ -158,6 +160,7 @@ def test_chips_beyond_the_machine_are_refused():
         scaling("llama-3.1-8b", "apple-m3-ultra", chips=(1, 99))
 
 
+@pytest.mark.slow
 def test_plans_are_those_that_the_engine_runs_unless_any_is_asked_for():
     asked = {"weight_dtype": "fp8", "chips": (2,), "workload": pl.Workload(batch_size=2)}
     engine = scaling("llama-3.1-8b", "hgx-h100", **asked)

@@ -71,6 +71,7 @@ def test_bands_of_machines_differ_in_hatching(picture):
     assert hatches == {HATCHES[1]}
 
 
+@pytest.mark.slow
 def test_without_a_promise_nothing_is_shaded(fronts):
     bare = serving_fronts(list(fronts.values()))
     words = [one.get_text() for one in texts_of(bare.figure)]
@@ -78,6 +79,7 @@ def test_without_a_promise_nothing_is_shaded(fronts):
     assert any("H100" in one for one in words)
 
 
+@pytest.mark.slow
 def test_fronts_that_cannot_share_a_picture_are_refused(fronts):
     with pytest.raises(pl.InputError, match="one front or more"):
         serving_fronts({})

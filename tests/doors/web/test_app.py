@@ -215,6 +215,7 @@ def test_nothing_is_there_but_what_is(started):
     assert "cannot be done here" in refused(client.put("/api/score"), 405)
 
 
+@pytest.mark.slow
 def test_pages_and_documents_are_there_under_a_strict_policy(started):
     client = started()
     for path, words in (("/", "<form"), ("/docs", "PlanQuestion"), ("/page/page.css", "color-scheme"),

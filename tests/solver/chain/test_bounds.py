@@ -15,6 +15,7 @@ from tests.solver.chain.tangles import ALMOST, times_slots
 from tests.solver.posed import problems
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", FIELDS)
 def test_the_bound_at_the_root_is_never_above_the_optimum(field):
     for shape in LISTED:
@@ -35,6 +36,7 @@ def test_least_peaks_are_below_those_of_every_solution():
             assert (least[0] <= np.max(loads, axis=0) * (1 + 1e-12)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["energy_per_token_j", "power_w"])
 def test_no_solution_is_below_the_bound_where_power_follows_the_plan(field):
     seen = 0
@@ -54,6 +56,7 @@ def test_no_solution_is_below_the_bound_where_power_follows_the_plan(field):
     assert seen > 4
 
 
+@pytest.mark.slow
 def test_a_total_never_becomes_larger_than_is_said():
     for problem in problems("ring", "power_w", 12):
         measure = replace(problem.objective, held=None, scale=1.0, lines=(), averaged=False)
@@ -108,6 +111,7 @@ def test_where_slots_multiply_the_cost_prices_of_slots_promise_no_more_than_is_t
                 assert lower[0] <= value * ALMOST
 
 
+@pytest.mark.slow
 def test_labels_cut_by_prices_of_slots_find_the_best_of_all(monkeypatch):
     monkeypatch.setattr(bounds, "MOST_STEPS", 0)
     for seed in range(6):

@@ -27,6 +27,7 @@ def test_labels_alone_find_what_the_exhaustive_search_finds(shape, field):
         assert proved.bound >= found.goal
 
 
+@pytest.mark.slow
 def test_labels_see_how_far_a_link_goes():
     solved = 0
     for problem in on_grids(24):
@@ -99,6 +100,7 @@ def test_labels_that_are_stopped_prove_what_the_relaxations_do():
         assert math.isinf(found.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beam", BEAMS)
 @pytest.mark.parametrize("alike", [False, True])
 def test_a_narrow_beam_proves_no_more_than_is_true(alike, beam):
@@ -133,6 +135,7 @@ def test_a_beam_that_leaves_nothing_out_proves_the_best_of_all(alike):
         assert found.value == pytest.approx(best, rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alike", [False, True])
 def test_a_beam_that_widens_from_one_label_ends_with_a_proof(alike):
     for problem, best in chains(alike=alike):

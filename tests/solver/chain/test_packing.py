@@ -125,6 +125,7 @@ def test_the_highest_border_between_two_slots_counts():
     assert list(Packing(64, (4, 8, 64), (8,)).border(before, after)) == [0, 1, 1, 0]
 
 
+@pytest.mark.slow
 @given(packings(), st.data())
 def test_a_block_starts_at_the_first_slot_of_all_that_are_allowed(packing, data):
     width = data.draw(st.integers(1, packing.slots))
@@ -133,6 +134,7 @@ def test_a_block_starts_at_the_first_slot_of_all_that_are_allowed(packing, data)
     assert packing.start(np.array(offset), width) == allowed[0]
 
 
+@pytest.mark.slow
 @given(packings(), st.data())
 def test_many_offsets_start_as_each_alone(packing, data):
     width = data.draw(
@@ -144,6 +146,7 @@ def test_many_offsets_start_as_each_alone(packing, data):
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(packings(), st.data())
 def test_there_is_room_for_as_many_copies_as_trying_every_slot_finds(packing, data):
@@ -151,6 +154,7 @@ def test_there_is_room_for_as_many_copies_as_trying_every_slot_finds(packing, da
     assert packing.room(width) == most_copies(packing, width)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(packings(), st.data())
 def test_copies_are_alike_inside_overlap_nowhere_and_fit(packing, data):
@@ -168,6 +172,7 @@ def test_copies_are_alike_inside_overlap_nowhere_and_fit(packing, data):
     assert packing.copies(width, packing.room(width) + 1) is None
 
 
+@pytest.mark.slow
 @given(packings(), st.integers(1, 20))
 def test_the_widest_is_the_widest_of_all_widths_tried(packing, count):
     fitting = [
@@ -177,6 +182,7 @@ def test_the_widest_is_the_widest_of_all_widths_tried(packing, count):
     assert fitting == list(range(1, len(fitting) + 1))
 
 
+@pytest.mark.slow
 @given(packings(), st.data())
 def test_padding_makes_the_smallest_block_of_whole_units(packing, data):
     width = data.draw(st.integers(1, packing.slots))

@@ -104,6 +104,7 @@ def test_labels_find_what_trying_everything_finds(field, anywhere):
     assert feasible
 
 
+@pytest.mark.slow
 def test_a_search_that_is_stopped_still_proves_a_bound():
     for problem in problems("request_s", 5):
         best = placed.solve(problem)
@@ -112,6 +113,7 @@ def test_a_search_that_is_stopped_still_proves_a_bound():
         assert other.objective >= best.objective * (1 - 1e-12)
 
 
+@pytest.mark.slow
 def test_trying_everything_in_two_ways_finds_the_same():
     for anywhere in (False, True):
         for problem in problems("tpot_s", 3, anywhere=anywhere):
@@ -143,6 +145,7 @@ def test_a_narrow_beam_proves_no_more_than_is_true(pools_are, beam):
     assert missed or beam > 1
 
 
+@pytest.mark.slow
 def test_a_crowd_that_is_thinned_before_it_is_compared_counts_as_left_out(monkeypatch):
     monkeypatch.setattr(placed, "CROWD", 1)
     for problem, best in pools(anywhere=False, uniform=True):
@@ -161,6 +164,7 @@ def test_a_beam_that_leaves_nothing_out_proves_the_best_of_all(anywhere, uniform
         assert found.bound == found.objective
 
 
+@pytest.mark.slow
 def test_a_beam_that_widens_from_one_label_proves_the_best_of_all():
     for problem, best in pools(anywhere=False, uniform=False):
         found = placed.solve(problem, first_beam=1)

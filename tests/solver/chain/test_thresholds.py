@@ -46,6 +46,7 @@ def test_a_search_that_is_stopped_still_proves_a_bound():
         assert stopped.objective >= best.objective * (1 - 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beam", BEAMS)
 @pytest.mark.parametrize("alike", [False, True])
 def test_a_narrow_beam_proves_no_more_than_is_true(alike, beam):
@@ -63,6 +64,7 @@ def test_a_narrow_beam_proves_no_more_than_is_true(alike, beam):
     assert missed or beam > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alike", [False, True])
 def test_a_beam_that_widens_from_one_label_proves_the_best_of_all(alike):
     for problem, best in chains(alike=alike):
@@ -72,6 +74,7 @@ def test_a_beam_that_widens_from_one_label_proves_the_best_of_all(alike):
         assert found.bound == found.objective
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beam", BEAMS)
 def test_what_is_known_to_be_best_bounds_a_narrow_beam_too(beam):
     """An incumbent just above the best is beaten or left open; the best itself is never said to be
@@ -115,6 +118,7 @@ def test_a_quick_look_sets_labels_only_where_they_are_few():
     assert many.bound <= best * ALMOST
 
 
+@pytest.mark.slow
 def test_every_box_of_a_question_is_bounded_and_solved_as_the_exhaustive_search_does():
     """With ranges, ties and limits: what single boxes do not show."""
     dice = random.Random("boxes")

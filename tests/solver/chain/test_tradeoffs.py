@@ -56,6 +56,7 @@ def tradeoffs(*, alike: bool) -> tuple[tuple[ChainProblem, np.ndarray], ...]:
     return tuple(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beam", [*BEAMS, 10_000])
 @pytest.mark.parametrize("alike", [False, True])
 def test_a_narrow_beam_says_that_all_is_covered_only_where_it_is(alike, beam):
@@ -88,6 +89,7 @@ def test_a_start_that_is_ahead_does_not_win_by_less_than_a_border_may_cost(in_pe
     assert [one.vector.tolist() for one in found] == [[1.5]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tolerance", [0.01, 0.2])
 def test_what_is_known_within_a_tolerance_is_not_found_again(tolerance):
     """With every best vector known nothing is left; without one of them, what is found covers
@@ -106,6 +108,7 @@ def test_what_is_known_within_a_tolerance_is_not_found_again(tolerance):
         assert known.covers(first[None] * ALMOST)[0]
 
 
+@pytest.mark.slow
 def test_a_search_that_is_stopped_proves_nothing():
     solvable = [
         one for one in problems("switch", "tpot_s", 6) if exhaustive.solve(one).runs is not None

@@ -42,6 +42,7 @@ def test_large_graphs_stay_allowed_and_improve(seed):
     assert value <= loads(problem, (host,) * problem.nodes).max()
 
 
+@pytest.mark.slow
 def test_units_of_unlike_times_change_places():
     problem = graph_problem([[7.0, 5.0, 4.0, 4.0, 4.0]], [])
     _, value = annealed(problem, lambda units: (0, 0, 1, 1, 1))
@@ -52,6 +53,7 @@ def test_units_of_unlike_times_change_places():
     assert value == 9.0
 
 
+@pytest.mark.slow
 def test_memory_allows_only_changes_of_places():
     problem = graph_problem([[8.0, 7.0, 2.0, 1.0]], [], sizes=[1.0] * 4, capacity=[2.0])
     device, value = annealed(problem, lambda units: (0, 0, 1, 1))

@@ -60,6 +60,7 @@ def test_every_rule_is_named():
     assert "one colour" in faults(problem, (0, 1), contiguous=True)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_loads_latency_and_rules_against_the_oracle(seed):
     problem = random_problem(seed, nodes=5, training=seed % 2 == 0)

@@ -17,6 +17,7 @@ def test_five_like_units_do_not_share_out_over_two_devices():
     assert bound_of(graph_problem([[4.0] * 5], []), 10.0, 12.0) >= 11.98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_the_bound_is_never_above_the_optimum(seed):
     problem = random_problem(seed, nodes=5, training=seed % 2 == 0)

@@ -72,6 +72,7 @@ def test_the_choice_is_the_best_of_all_cuts_and_its_bound_no_better(seed):
         assert rows.objective.value(peaks)[choice.row] == pytest.approx(best, rel=HALF_A_MILLIONTH)
 
 
+@pytest.mark.slow
 def test_some_of_the_random_rows_have_no_cut_and_most_have():
     found = [min(every_value(random_rows(seed)), default=np.inf) for seed in range(30)]
     assert 0 < sum(value == np.inf for value in found) < 15

@@ -148,6 +148,7 @@ def test_a_pue_that_would_move_nothing_is_refused(machine, metric, fields):
         agreed.machines([pl.load_topology(machine)])
 
 
+@pytest.mark.slow
 def test_users_are_at_most_as_many_as_terms_say_or_as_many_as_a_workload_has():
     assert asked().workload.batch_size == 1
     assert asked(terms=Terms()).workload.batch_size is None

@@ -23,6 +23,7 @@ def test_the_reason_is_memory_that_grows_twice_as_fast(article):
     ) == pytest.approx(ours[0].first)
 
 
+@pytest.mark.slow
 def test_a_crossover_is_a_study_with_a_table_and_a_picture(article):
     assert len(article.to_frame()) == len(article.rows) == len(article.points)
     assert Crossover.from_json(article.to_json()) == article

@@ -61,6 +61,7 @@ def test_a_family_nobody_knows_is_refused():
         crossover("article-lpu", "article-h100", family="sparse")
 
 
+@pytest.mark.slow
 def test_a_figure_moves_the_root_as_its_slope_says(article, few_sizes):
     path = "fabrics[0].latency_s"
     slower = pl.with_value(pl.load_topology("article-lpu"), "power.chip_w", 1.05 * article_watts())
@@ -91,6 +92,7 @@ def test_without_a_crossover_there_is_no_interval_and_the_reason_names_the_winne
         result.interval()
 
 
+@pytest.mark.slow
 def test_the_space_goes_to_every_plan_of_a_crossover(few_sizes, monkeypatch):
     asked = []
 
@@ -140,6 +142,7 @@ def test_longer_caches_are_more_bytes_which_lpus_feel_squared():
     assert advantage(prompt_tokens=8192) < advantage() > advantage(output_tokens=4096)
 
 
+@pytest.mark.slow
 def test_a_root_is_twice_as_large_where_both_store_half(article, monkeypatch):
     monkeypatch.setattr(roots, "SIZES", (3e11, 6e11))
     made = crossover("article-lpu", "article-h100", weight_dtype="fp8")

@@ -9,6 +9,7 @@ from planner.studies.advantage.drafted_plans import best_of_ways, low
 from planner.studies.advantage.uniform_plans import UniformPlans
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "fields", "drafts"),
     [
@@ -30,6 +31,7 @@ def test_one_user_of_a_small_model_has_no_better_plan_than_a_uniform_one(metric,
     assert proved.bound <= proved.result.objective * (1 + 1e-9)
 
 
+@pytest.mark.slow
 def test_of_times_too_the_best_way_is_taken():
     found = {}
     for drafts in ("none", "best"):
@@ -41,6 +43,7 @@ def test_of_times_too_the_best_way_is_taken():
     assert found["best"].result.objective < found["none"].result.objective / 1.5
 
 
+@pytest.mark.slow
 def test_a_machine_without_room_has_no_plan():
     agreed = agreement_of(
         "energy_per_token_j", "dense", ONE_AT_A_TIME, None, {"drafts": "best"}, None

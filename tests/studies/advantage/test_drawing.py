@@ -35,6 +35,7 @@ def test_the_picture_names_winners_units_and_terms(drawn):
 MANY = tuple(switch(f"a-model-{n}-of-many", 1.2e10 * 1.25**n, 60) for n in range(19))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
@@ -57,11 +58,13 @@ def test_no_text_is_cut_or_over_another(drawn, fields):
     assert faults_of(picture.figure) == []
 
 
+@pytest.mark.slow
 def test_no_name_of_a_real_model_is_left_out(drawn):
     words = words_of(map_picture(drawn.replace(switches=MANY)))
     assert {switch.model for switch in MANY} <= set(words)
 
 
+@pytest.mark.slow
 def test_every_hatch_and_shade_is_in_the_key(drawn):
     frame, key = map_picture(drawn).figure.axes
     looked = [
@@ -72,6 +75,7 @@ def test_every_hatch_and_shade_is_in_the_key(drawn):
     assert len(looked[0]) == len(set(looks.kinds_of(drawn).ravel().tolist()))
 
 
+@pytest.mark.slow
 def test_what_is_not_known_is_a_third_state_with_a_hatch_of_its_own(drawn, monkeypatch):
     winners = drawn.winners()
     winners[0, 0] = looks.UNKNOWN
@@ -83,6 +87,7 @@ def test_what_is_not_known_is_a_third_state_with_a_hatch_of_its_own(drawn, monke
     assert faults_of(picture.figure) == []
 
 
+@pytest.mark.slow
 def test_marks_stand_where_they_were_measured_and_say_so(drawn):
     picture = map_picture(drawn)
     lines = {line.get_gid(): line for line in picture.figure.axes[0].lines if line.get_gid()}
@@ -92,6 +97,7 @@ def test_marks_stand_where_they_were_measured_and_say_so(drawn):
     assert picture.tips["switch-0"] == "one-30b: gpu below, lpu above 90 tokens/s"
 
 
+@pytest.mark.slow
 def test_drafts_are_marked_and_named(drawn, monkeypatch):
     monkeypatch.setattr(looks, "has_drafts", lambda one: one.topology == "lpu")
     picture = map_picture(drawn)

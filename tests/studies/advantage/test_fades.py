@@ -135,6 +135,7 @@ def test_rows_of_machines_that_wait_are_not_said_to_be_proved():
     assert (made.status, made.drafts) == ("uniform plans alone", "eagle3")
 
 
+@pytest.mark.slow
 def test_drafts_make_one_user_faster():
     plain, best = row(metric="tpot_s"), row(metric="tpot_s", drafts="best")
     assert best.drafts == "eagle3"

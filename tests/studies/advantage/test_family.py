@@ -61,6 +61,7 @@ def test_its_active_parameters_follow_those_of_real_models(name, off):
     assert active == pytest.approx(real.parameters_active, rel=off)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.floats(2e9, 1e13), st.floats(1.01, 3.0))
 def test_larger_members_have_more_of_everything_and_as_many_splits(parameters, factor):
@@ -75,6 +76,7 @@ def test_larger_members_have_more_of_everything_and_as_many_splits(parameters, f
     assert not any(ways % 8 for every in small.splits().values() for ways in every)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("least", [9.4e10, 2.42e11, 5.4e11])
 def test_a_percent_more_parameters_is_about_a_percent_more_to_read(least):
     # Once heads doubled within the first window and the last, for 1.39 times as many active

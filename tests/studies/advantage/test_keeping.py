@@ -68,6 +68,7 @@ def test_all_are_kept_for_any_load_and_none_of_none():
     assert kept_for(None, LOADS) is None
 
 
+@pytest.mark.slow
 def test_a_load_that_was_not_named_is_refused():
     grids = map_grids(
         ("cerebras-cs3",), sizes=(8e9,), models=(), loads=(Load(JOULES), Load(JOULES, 1))

@@ -38,6 +38,7 @@ def test_fields_cover_every_square_once():
         assert over == [kinds[speed, size]]
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, 2), min_size=4, max_size=4), min_size=3, max_size=3))
 def test_lines_run_between_unlike_squares_each_side_once(rows):
     values = np.array(rows)

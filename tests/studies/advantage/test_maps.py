@@ -17,6 +17,7 @@ from planner.studies.advantage.maps import (
     map_grids,
 )
 
+pytestmark = pytest.mark.slow  # one map, made for all
 NAMES = ("hgx-h100", "groq-lpu-chain", "cerebras-cs3")
 SIZES, SPEEDS = tuple(np.geomspace(8e9, 4e11, 5)), tuple(np.geomspace(10, 3000, 12))
 
@@ -96,7 +97,6 @@ def test_fewer_users_in_flight_cost_no_less(grids, drawn):
             assert other is None or one <= other
 
 
-@pytest.mark.slow
 def test_uniform_plans_are_close_to_what_is_proved_of_all_plans(drawn, grids):
     checks = checked(drawn, grids, 3)
     assert checks

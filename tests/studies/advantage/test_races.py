@@ -22,6 +22,7 @@ def test_a_root_found_among_uniform_plans_is_that_of_all_plans(article, request)
     assert article.params == pytest.approx(proved.params, rel=roots.CLOSE)
 
 
+@pytest.mark.slow
 def test_a_proof_that_does_not_come_in_time_is_said(few_sizes, monkeypatch):
     def never(*args, **options):
         raise pl.NoPlanFoundError("no time")
@@ -34,6 +35,7 @@ def test_a_proof_that_does_not_come_in_time_is_said(few_sizes, monkeypatch):
     assert made.params == pytest.approx(203e9, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("proof_time_s", [1.0, None])
 def test_what_no_plan_of_the_solver_is_stands_on_uniform_plans_and_says_so(few_sizes, proof_time_s):
     made = crossover("article-lpu", "article-h100", utilisation=0.5, proof_time_s=proof_time_s)
@@ -43,6 +45,7 @@ def test_what_no_plan_of_the_solver_is_stands_on_uniform_plans_and_says_so(few_s
     assert made.params == pytest.approx(203e9, rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_figure_is_moved_under_the_terms_too(article, few_sizes):
     made = crossover("article-lpu", "article-h100", utilisation=0.5)
     for path in ("article-lpu: power.chip_w", "article-h100: power.chip_w"):
@@ -53,6 +56,7 @@ def test_a_figure_is_moved_under_the_terms_too(article, few_sizes):
         assert slopes[1] == pytest.approx(slopes[0], rel=0.02)
 
 
+@pytest.mark.slow
 def test_no_faster_memory_saves_joules_of_copies_that_wait_at_full_power():
     def paths(**fields):
         asked = agreement_of("energy_per_token_j", "dense", ONE_AT_A_TIME, None, fields, None)

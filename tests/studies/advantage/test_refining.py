@@ -6,6 +6,7 @@ import planner as pl
 from planner.studies.advantage.maps import map_grids
 from planner.studies.advantage.refining import REFINED, refined
 
+pytestmark = pytest.mark.slow  # one map, made for all
 SPEEDS = (50.0, 100.0)
 SIZES = (8e9, 4e10, 2e11, 8e11)
 
@@ -59,7 +60,6 @@ def test_a_border_ends_where_the_solver_says_that_nothing_is_as_fast(closer, gri
         )  # fmt: skip
 
 
-@pytest.mark.slow
 def test_a_machine_ends_where_its_memory_does():
     made = map_grids(("groq-lpu-chain",), sizes=(8e9, 4e11, 4e12), models=())
     drawn = made.map(speeds=(10.0,), draws=5)
@@ -70,7 +70,6 @@ def test_a_machine_ends_where_its_memory_does():
     assert 1e12 < edge.parameters < 1.78e12
 
 
-@pytest.mark.slow
 def test_a_machine_that_holds_more_than_it_serves_in_time_is_too_slow():
     made = map_grids(("hgx-h100",), sizes=(8e9, 2e11, 1.6e12), models=())
     drawn = made.map(speeds=(60.0,), draws=5)

@@ -103,6 +103,7 @@ def test_a_rate_that_one_copy_could_serve_ten_times_over_pays_for_waiting():
     assert stair.chips.tolist() == [2, 2]
 
 
+@pytest.mark.slow
 @given(st.floats(0.01, 1e4))
 def test_a_rate_never_costs_less_than_full_plans_nor_has_a_copy_too_few(rate):
     loaded, full = stair_of(plans(), Load(JOULES, None, rate)), stair_of(plans(), Load(JOULES))

@@ -8,6 +8,7 @@ from planner.studies.advantage.tables import BorderTable, Contest, border_table,
 from planner.studies.advantage.terms import Terms
 from tests.maps_by_hand import small_map
 
+pytestmark = pytest.mark.slow  # one map, made for all
 SIZES = (2e10, 8e10, 3e11)
 
 
@@ -40,7 +41,6 @@ def table() -> BorderTable:
     return border_table(contests, speeds=(100.0,), sizes=SIZES, close=10.0)
 
 
-@pytest.mark.slow
 def test_a_row_is_what_the_map_of_its_machines_says(table):
     drawn = advantage_map(
         ("hgx-h100", "groq-lpu-chain"), sizes=SIZES, speeds=(100.0,), models=(), proved="none", borders_at="all"

@@ -93,6 +93,7 @@ def test_a_pool_of_prompts_costs_as_much_as_its_prompts_are_long(small):
     assert 1.9 < found[1].prompts_value / found[0].prompts_value < 2.4
 
 
+@pytest.mark.slow
 def test_a_plan_is_priced_again_on_the_pipelines_that_it_stands_on(small):
     agreed = asked(drafts="best", pools=True)
     plans = UniformPlans(small, agreed)

@@ -90,6 +90,7 @@ def test_a_file_of_claims_is_audited_and_told_as_it_goes(tmp_path):
     assert [row.claim for row in told] == ["one"]
 
 
+@pytest.mark.slow
 def test_what_no_engine_can_price_gets_no_opinion_and_what_laws_refute_is_refuted(monkeypatch):
     monkeypatch.setattr(audits, "PRICES", ())
     found = audit()
@@ -124,6 +125,7 @@ def test_what_no_engine_can_price_gets_no_opinion_and_what_laws_refute_is_refute
     )
 
 
+@pytest.mark.slow
 def test_the_verdict_follows_the_article_s_numbers(monkeypatch):
     monkeypatch.setattr(audits, "PRICES", ())
     changed = {

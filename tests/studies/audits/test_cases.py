@@ -35,6 +35,7 @@ def test_a_figure_out_of_reach_has_no_least_batch():
     assert len(tried) == 1
 
 
+@pytest.mark.slow
 def test_a_machine_without_a_count_gets_room_for_the_model():
     graph = pl.load_model("llama-3.1-8b", weight_dtype="int8")
     work = Workload(batch_size=1)
@@ -48,6 +49,7 @@ def test_a_machine_without_a_count_gets_room_for_the_model():
     assert sized(graph, pl.load_topology("hgx-h100"), work) == 8
 
 
+@pytest.mark.slow
 def test_a_machine_on_which_users_would_wait_gets_room_for_them():
     # Caches of 400 × 5,000 tokens of 131,072 B are 262 GB, weights 8: four chips of 85, and a
     # quarter more.

@@ -52,6 +52,7 @@ def test_a_figure_within_the_engines_error_is_said_to_be():
     assert "within the engine's error" in finding.law
 
 
+@pytest.mark.slow
 def test_a_rate_of_one_chip_may_be_a_share_of_several():
     claim = Claim(name="x", tokens_per_s=1200, topology="hgx-h100", chips=1, model="llama-3.1-70b")
     asked = prices.Asked(300, "tokens_per_s", "tokens_per_s", True)
@@ -73,6 +74,7 @@ def test_a_rate_of_one_chip_may_come_near_a_share_of_several():
     assert absurd.verdict == "implausible"
 
 
+@pytest.mark.slow
 def test_what_no_one_published_is_what_a_claim_allows_it_to_be():
     claim = Claim(name="x", topology="tpu-v5p", model="llama-3.1-8b", energy_per_token_j=1)
     (finding,) = verdicts(prices.reach, claim)
@@ -126,6 +128,7 @@ def test_weights_stay_where_they_fit():
     assert not verdicts(prices.residence, claim.replace(topology="groq-lpu-chain"))
 
 
+@pytest.mark.slow
 def test_an_advantage_is_priced_on_both_machines():
     claim = Claim(
         name="x",
@@ -159,6 +162,7 @@ def test_an_advantage_that_never_was_cannot_end():
     assert [one.verdict for one in verdicts(prices.advantage, swapped)] == ["plausible"]
 
 
+@pytest.mark.slow
 def test_latency_on_a_chain_hardly_grows_with_its_chips():
     claim = Claim(name="x", topology="groq-lpu-chain", model="llama-3.1-8b", latency_exponent=1.0)
     (finding,) = verdicts(prices.trend, claim)

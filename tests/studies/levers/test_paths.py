@@ -108,6 +108,7 @@ def test_ranges_follow_the_grade_of_the_source():
     assert "chip.memory[0].capacity_bytes" in ranges
 
 
+@pytest.mark.slow
 def test_every_range_of_the_catalogue_makes_a_machine():
     machine = pl.load_topology("hgx-h100")
     for one in ranges_of(machine, ONE):

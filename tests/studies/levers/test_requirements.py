@@ -45,6 +45,7 @@ def test_every_value_may_suffice():
     assert str(every).startswith("every chip.memory[0].bandwidth")
 
 
+@pytest.mark.slow
 def test_less_may_be_what_is_needed():
     less = required(
         "software.step_overhead_s",
@@ -59,6 +60,7 @@ def test_less_may_be_what_is_needed():
     assert "at most" in str(less)
 
 
+@pytest.mark.slow
 def test_values_without_a_plan_do_not_meet_the_target():
     room = required(CAPACITY, GRAPH, MACHINE, ONE, target=10.0, minimize="tpot_s")
     assert room.is_least
@@ -82,6 +84,7 @@ def test_whole_figures_are_found_exactly():
     assert tpot(MACHINE, pl.Workload(batch_size=int(most.value * 1.01) + 1)) > 1.5 * tpot(MACHINE)
 
 
+@pytest.mark.slow
 def test_a_machine_is_beaten_with_its_own_best_plan():
     rival = pl.load_topology("hgx-h100", chips=1)
     made = required(BANDWIDTH, GRAPH, MACHINE, ONE, target=rival, minimize="tpot_s")
@@ -90,6 +93,7 @@ def test_a_machine_is_beaten_with_its_own_best_plan():
     assert "as on hgx-h100" in str(made)
 
 
+@pytest.mark.slow
 def test_chips_may_be_free():
     graph = pl.load_model("llama-3.1-8b", weight_dtype="bf16")
     options = {"target": 1.0, "minimize": "tpot_s", "between": (8e9, 16e9)}
@@ -111,6 +115,7 @@ def test_wrong_questions_are_refused(path, options, words):
         required(path, GRAPH, MACHINE, ONE, **options)
 
 
+@pytest.mark.slow
 def test_wrong_names_get_the_nearest():
     with pytest.raises(UnknownNameError, match=r"chip\.memory"):
         required("memory.bandwidth", GRAPH, MACHINE, ONE, target=1.0)
@@ -136,6 +141,7 @@ def test_json_gives_it_back(faster):
     assert Required.from_json(faster.to_json()) == faster
 
 
+@pytest.mark.slow
 def test_no_more_chips_are_tried_than_fabrics_join():
     machine = pl.load_topology("hgx-h100", chips=8)
     assert machine.limit_chips < 8 * 1000

@@ -63,6 +63,7 @@ def test_rates_are_made_most():
     )
 
 
+@pytest.mark.slow
 def test_no_plan_is_a_result_with_its_sentence():
     row = row_of(task("llama-3.1-405b", MACHINE, ONE))
     assert row.status == "infeasible"
@@ -119,6 +120,7 @@ def imported(path):
                         yield file
 
 
+@pytest.mark.slow
 def test_the_price_list_is_every_file_that_a_plan_depends_on():
     """Names and files are read before: what they make is in the key by its content. Plans on
     clusters share the refusals, and make no row; the package itself only lists names."""

@@ -118,6 +118,7 @@ def test_a_time_that_nobody_can_have_written_is_not_told(file, kept_s):
         assert store.known(["k"]).oldest_s is None
 
 
+@pytest.mark.slow
 def test_a_row_of_many_megabytes_is_refused_before_it_is_read(file):
     with contextlib.closing(Store(file)) as store:
         store.keep([("k", "{}")])

@@ -91,6 +91,7 @@ def test_a_row_that_is_not_what_its_key_says_is_planned_anew(plain, file, change
     assert len(tally.oldest) == len("2026-11-30")
 
 
+@pytest.mark.slow
 def test_a_changed_input_plans_only_what_depends_on_it(file):
     other = pl.load_topology("hgx-h100", chips=1)
     swept(machine=(MACHINE, other), file=file)
@@ -105,6 +106,7 @@ def test_a_changed_input_plans_only_what_depends_on_it(file):
     )
 
 
+@pytest.mark.slow
 def test_cells_without_plan_and_with_errors_do_not_stop_the_rest(file):
     cells = [
         (GRAPH, MACHINE, LENGTHS[0]),
@@ -247,6 +249,7 @@ def test_json_gives_it_back(plain):
     assert Sweep.from_json(plain.to_json()) == plain
 
 
+@pytest.mark.slow
 def test_a_cluster_in_threads_makes_the_same_table(plain):
     distributed = pytest.importorskip("distributed")
     with (

@@ -131,6 +131,7 @@ def poisoned(tmp_path, monkeypatch):
     return ran
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [None, "", "."])
 def test_no_file_in_the_working_folder_is_run_in_the_place_of_a_module(
     poisoned, monkeypatch, place
@@ -198,6 +199,7 @@ def test_calls_are_answered_in_order_until_they_end():
     assert isinstance(error, ZeroDivisionError)
 
 
+@pytest.mark.slow
 def test_threads_end_with_their_executor():
     before = set(threading.enumerate())
     with Processes(2) as processes:
