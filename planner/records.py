@@ -238,7 +238,10 @@ def _docstrings_of(cls: type) -> Iterator[tuple[str, str]]:
     import textwrap
 
     for one in cls.__mro__[: cls.__mro__.index(Record)]:
-        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(one))).body
+        try:
+            (tree,) = ast.parse(textwrap.dedent(inspect.getsource(one))).body
+        except (OSError, TypeError):
+            continue  # of a class that was typed in, or made by code, there is no source
         assert isinstance(tree, ast.ClassDef)
         for field, below in itertools.pairwise(tree.body):
             if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
