@@ -345,7 +345,8 @@ def test_no_test_and_no_notebook_measures_by_the_clock_on_the_wall():
     """How long something takes depends on what else the machine does: bound CPU seconds
     (`time.process_time`) or count work, and leave wall times to `benchmarks/`."""
     for name, source in sources_of_tests():
-        assert not wall_comparisons(source), f"{name}, lines {wall_comparisons(source)}"
+        if any(word in source for word in CLOCKS | WALL_FIGURES):
+            assert not wall_comparisons(source), f"{name}, lines {wall_comparisons(source)}"
 
 
 @pytest.mark.parametrize(
@@ -381,7 +382,7 @@ def test_examples_are_drawn_as_the_profile_says():
     may say how many it wants."""
     ours = {"deadline", "derandomize", "database", "print_blob", "phases"}
     for path in TESTS:
-        if path.name == "conftest.py":
+        if path.name == "conftest.py" or "settings(" not in path.read_text(encoding="utf-8"):
             continue
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "settings":

@@ -66,7 +66,7 @@ def test_a_fleet_serves_as_much_as_it_can_and_not_at_a_rate():
 @pytest.mark.slow
 def test_a_fleet_gives_as_much_as_the_best_of_all_sharings():
     feasible = case = 0
-    while feasible < some(2, 4):
+    while feasible < some(1, 4):
         dice, case = random.Random(f"fleet {case}"), case + 1
         graph, cluster = random_graph(dice), small_pools(dice, 2 + case % 2)
         try:
