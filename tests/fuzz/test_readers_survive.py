@@ -23,7 +23,7 @@ from tests.fuzz.words import tampered_words
 from tests.lanes import mostly_slow, some, spread
 
 CASES = some(80, 200)
-FEW = 30
+FEW = some(15, 30)
 SEED = 20260
 OF_NOUNS = (
     "topologies", "clusters", "stacks", "launches", "answers", "plans", "certificates", "operators",
