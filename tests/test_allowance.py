@@ -255,12 +255,14 @@ def test_a_clock_that_runs_out_leaves_an_answer_that_holds(name):
         answered(name, ticking(TICK_S), time_limit_s=looks * TICK_S)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_ctrl_c_at_any_look_leaves_an_answer_that_holds(name):
     for number in spread(LOOKS, 2):
         answered(name, ctrl_c(number))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOON)
 def test_there_is_a_plan_long_before_a_proof(name):
     answer = answered(name, ticking(TICK_S), time_limit_s=60 * TICK_S)

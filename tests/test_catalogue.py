@@ -109,6 +109,7 @@ def test_every_price_has_a_source_that_is_explained_and_a_confidence(name):
     assert all(offer.note for offer in guessed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", pl.topology_names())
 def test_every_figure_stands_at_its_path(name):
     machine = pl.load_topology(name)
@@ -203,12 +204,14 @@ def spellings(name):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*pl.topology_names(), *topology_aliases()])
 def test_a_machine_is_found_whatever_its_case_and_punctuation(name):
     meant = topology_aliases().get(name, name)
     assert {pl.load_topology(spelling).name for spelling in spellings(name)} == {meant}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*pl.model_names(), *model_aliases()])
 def test_a_model_is_found_whatever_its_case_and_punctuation(name):
     meant = model_aliases().get(name, name)

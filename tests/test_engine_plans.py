@@ -201,6 +201,7 @@ def test_the_oracle_finds_what_is_found_on_paper(software, chips, tpot_s, plan):
     assert (result.bound, shape_of(result.plan)) == (pytest.approx(tpot_s), plan)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine.is_known])
 @pytest.mark.parametrize("work", [{"batch_size": 5}, {"batch_size": None}])
 @pytest.mark.parametrize("graph", [tiny_graph(3), tiny_moe(3)], ids=["dense", "moe"])
@@ -281,6 +282,7 @@ def test_a_larger_machine_never_gets_a_worse_answer(field, engine, batch):
     assert all(no_worse(more, fewer) for fewer, more in itertools.pairwise(reached))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(0, MACHINES, 5))
 def test_quicker_links_and_more_memory_never_make_it_worse(number):
     dice = random.Random(f"quicker {number}")

@@ -45,6 +45,7 @@ def test_all_cases_were_run():
     assert all(row["version"] and row["date"] for row in ROWS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(CASES)))
 def test_devices_loaded_what_the_product_says_today(number, tmp_path):
     rows = runs()[number]

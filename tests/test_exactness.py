@@ -13,6 +13,7 @@ def cluster():
     return Case("llama-3.1-8b", "fp8", "three-macs", None, 1, "tpot_s")
 
 
+@pytest.mark.slow
 def test_no_rule_beats_what_is_proved(cluster):
     found = bought(cluster)
     assert found.status == "optimal"
@@ -32,6 +33,7 @@ def test_a_rule_whose_plan_breaks_a_limit_has_none():
     assert found.worse["a chip a stage, equal layers"] == math.inf
 
 
+@pytest.mark.slow
 def test_the_table_ends_with_what_exactness_buys(cluster, capsys):
     main(lambda _: bought(cluster))
     assert "the best of the rules is ×" in capsys.readouterr().out.splitlines()[-1]

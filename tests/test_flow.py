@@ -43,6 +43,7 @@ def test_layers_that_nobody_holds_stop_everything():
     assert throughput(cluster(3, [[9], [9]]), ((0, 1), (2, 1))) == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
 def test_layouts_are_what_they_are_said_to_be_and_bounds_hold(seed):
     generator = random.Random(seed)

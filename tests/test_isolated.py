@@ -32,6 +32,7 @@ def hostile(tmp_path, monkeypatch):
     return ran
 
 
+@pytest.mark.slow
 def test_commands_that_are_measured_run_our_code_alone(hostile):
     text = f"import json, numpy, planner; assert planner.__file__.startswith({str(ROOT)!r})"
     measured(Goal("one", ("-c", text), 1.0), runs=1)
@@ -71,6 +72,7 @@ NO_PYTHON = "engine_guard.py"
 """What starts the programs of an engine alone."""
 
 
+@pytest.mark.slow
 def test_benchmarks_start_processes_isolated():
     """Each that starts one, with what makes it isolated."""
     sources = sorted(Path(benchmarks.__file__).parent.rglob("*.py"))

@@ -79,6 +79,7 @@ def errors(run, kept, *stack):
     return [abs(math.log(score[name] / took[name])) for name in ("ttft_s", "tpot_s")]
 
 
+@pytest.mark.slow
 def test_the_price_of_the_run_moves_to_what_it_took(run, here):
     before = errors(run, "run.json")
     assert (

@@ -1,5 +1,7 @@
 """The report of a calibration."""
 
+import pytest
+
 from planner.calibration.intervals import intervals_from
 from planner.calibration.leaving_out import Outside
 from planner.calibration.powers import Drawn
@@ -10,6 +12,7 @@ from planner.machines.topology import Power
 from tests.measured import published
 
 
+@pytest.mark.slow
 def test_the_report_has_every_family_every_constant_and_the_worst_rows():
     rows = [row for row in published() if row.family == "edge-clusters"]
     cases, _ = cases_of(rows)

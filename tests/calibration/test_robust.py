@@ -25,6 +25,7 @@ def linear(at):
     return ROWS @ (at - TRUTH)
 
 
+@pytest.mark.slow
 def test_the_constants_that_made_the_rows_are_found():
     assert found(linear) == pytest.approx(TRUTH, abs=1e-6)
 

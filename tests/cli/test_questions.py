@@ -96,6 +96,7 @@ def test_a_name_too_many_is_told_and_not_one_of_the_file(run, kept):
     assert "hgx-h100" not in said
 
 
+@pytest.mark.slow
 def test_a_question_without_a_plan_is_kept_too(run, kept):
     refused(run("plan", *TOO_SMALL, "--save", kept), 3)
     refused(run("ask", kept), 3)

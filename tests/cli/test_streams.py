@@ -37,6 +37,7 @@ def test_every_text_can_be_said_on_any_stream(text: str) -> None:
         assert isinstance(text.encode(encoding, errors="plainly"), bytes)
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_nothing_gives_orders_to_a_terminal(text: str) -> None:
     shown = visible(text)

@@ -172,6 +172,7 @@ def test_more_bytes_are_never_faster(collective, sent, more, bandwidth, latency)
     )
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(THROUGH_PORTS),
     st.integers(1, 500),
@@ -190,6 +191,7 @@ def test_through_a_port_more_ranks_are_never_faster(
     assert many >= few * (1 - 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("all_reduce", "all_gather"),
     [
@@ -206,6 +208,7 @@ def test_an_all_reduce_is_a_reduce_scatter_and_an_all_gather(
     assert all_reduce(sent, ranks, bandwidth, latency) == pytest.approx(halves, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "all_reduce",
     [ring_all_reduce_s, tree_all_reduce_s, one_shot_all_reduce_s, two_shot_all_reduce_s],

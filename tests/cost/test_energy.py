@@ -61,6 +61,7 @@ def test_a_chip_that_always_draws_its_watts_asks_nothing_of_its_activity():
     assert draw == (800.0, 0.0)
 
 
+@pytest.mark.slow
 @given(positive, shares, positive, positive, positive, factors)
 def test_neither_time_nor_work_ever_saves_energy_and_power_stays_below_what_is_provisioned(
     chip, idle, host, held, active, factor
@@ -72,6 +73,7 @@ def test_neither_time_nor_work_ever_saves_energy_and_power_stays_below_what_is_p
     assert (chip * idle + host) * held * (1 - 1e-12) <= joules <= (chip + host) * held * (1 + 1e-12)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 1000), positive, positive, factors)
 def test_more_tokens_from_the_same_chips_never_cost_more(chips, each, rate, factor):
     assert usd_per_million_tokens(chips, each, rate * factor) <= usd_per_million_tokens(
@@ -79,6 +81,7 @@ def test_more_tokens_from_the_same_chips_never_cost_more(chips, each, rate, fact
     )
 
 
+@pytest.mark.slow
 @given(st.integers(1, 1000), shares, positive, positive)
 def test_replicas_that_bring_as_many_tokens_as_chips_change_no_price_per_token(
     replicas, idle, active, rate

@@ -55,6 +55,7 @@ def test_the_most_sequences_fit_and_one_more_does_not(free, each):
     assert count * each <= free < (count + 1) * each
 
 
+@pytest.mark.slow
 @given(st.integers(1, 10**4), st.integers(10**4, 10**11))
 def test_one_chip_less_would_not_do(chips, each):
     assert fewest_chips(chips * each, each) == chips

@@ -43,6 +43,7 @@ def test_arrays_give_what_floats_give_one_by_one(function, given_values, expecte
     assert list(function(*arrays)) == pytest.approx(one_by_one, rel=1e-15)
 
 
+@pytest.mark.slow
 @given(times, st.integers(1, 20))
 def test_a_pipeline_fills_and_drains_as_a_flow_shop_played_through_does(stages, passes):
     assert fill_and_drain_s(sum(stages), max(stages), passes) == played_through(stages, passes)

@@ -80,6 +80,7 @@ def test_a_plan_comes_back_from_its_file_as_it_was():
     assert Plan.from_json(to_engine(result, "vllm").file("plan.json")) == result.plan
 
 
+@pytest.mark.slow
 def test_engines_stand_on_chips_of_their_own():
     draw = random.Random(4)
     for result in runnable("vllm", 10, seed=draw.randrange(100)):

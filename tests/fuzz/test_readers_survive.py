@@ -76,6 +76,7 @@ def test_good_files_are_read(name, tmp_path):
         assert not refusal or re.search("install the extra|nothing is (measured|served)", refusal)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_a_case_is_the_same_every_time_and_unlike_the_next(name, tmp_path):
     reader = READERS[name]
@@ -225,6 +226,7 @@ def test_command_lines_have_options_of_their_command_with_sound_and_absurd_value
     assert not {"/etc/passwd", "--shipped"} & set(words)
 
 
+@pytest.mark.slow
 def test_a_refused_command_line_is_told_from_one_that_fails(tmp_path):
     path = tmp_path / "one.words"
     path.write_text('["plan", "no-such-model", "gh200"]', encoding="utf-8")

@@ -67,6 +67,7 @@ def test_what_is_too_long_or_never_closed_is_refused() -> None:
             statements_of(text)
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.text(st.characters(codec="ascii", exclude_characters="\0\r"), max_size=8), max_size=6

@@ -44,6 +44,7 @@ def test_an_hour_of_a_chip_by_hand(offer, changes, usd):
     assert offer.usd_per_chip_hour(Economics(**changes)) == pytest.approx(usd)
 
 
+@pytest.mark.slow
 @given(st.floats(0.01, 1), st.floats(1, 3), st.floats(1, 20), st.floats(0, 2))
 def test_who_pays_more_never_pays_less(utilisation, pue, years, usd_per_kwh):
     assumed = Economics(

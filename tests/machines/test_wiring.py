@@ -179,6 +179,7 @@ def prices(topology, tensor_bytes):
     return [float(price) for price in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [(0, 1), (1, 2), (3, 4), (0, 7)])
 @pytest.mark.parametrize("tensor_bytes", [1e3, 1e7])
 def test_a_broken_link_of_a_full_mesh_slows_and_never_speeds(broken, tensor_bytes):

@@ -86,6 +86,7 @@ def changed(given: Certificate, path: str, value: object) -> Certificate:
     return Certificate.from_json(json.dumps(fields))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [

@@ -270,6 +270,7 @@ def test_pools_of_different_machines_each_have_their_own_price():
     assert result.decode_topology.chip.name == other.chip.name
 
 
+@pytest.mark.slow
 def test_two_pools_that_do_not_fit_are_refused_with_what_would_do():
     graph, gpus, work, link = llama(requests_per_s=None, batch_size=1)
     large = pl.load_model("llama-3.1-70b", weight_dtype="bf16")

@@ -209,6 +209,7 @@ QUESTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_every_kind_of_optimum_is_confirmed(name):
     result = result_of(*QUESTIONS[name])

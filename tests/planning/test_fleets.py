@@ -111,6 +111,7 @@ def test_unlike_pools_on_a_poor_link_serve_each_on_its_own():
     assert fleet.chips == 4
 
 
+@pytest.mark.slow
 def test_limits_hold_for_every_deployment():
     graph, cluster = tiny_graph(2), pair()
     free = pl.partition_fleet(graph, cluster, OPEN)
@@ -132,6 +133,7 @@ def test_what_a_fleet_costs_is_over_all_its_tokens():
     assert fleet.requests_per_s == pytest.approx(served, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_a_fleet_keeps_a_limit_on_what_each_deployment_costs():
     asked = tiny_graph(2), pair(bandwidth=1e6), OPEN
     fleet = pl.partition_fleet(*asked, limits={"usd_per_hour": "1 USD/h"})

@@ -100,6 +100,7 @@ def test_every_plan_of_the_exhaustive_oracle_is_covered(shape, is_open):
         found += covers_all(front, graph, topology, workload) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_open", [False, True], ids=["fixed", "open"])
 def test_every_plan_with_drafted_tokens_is_covered(is_open):
     dice = random.Random(f"drafts {is_open}")

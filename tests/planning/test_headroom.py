@@ -15,6 +15,7 @@ def fewest(workload, topology=TOPOLOGY, **limits) -> pl.Result:
     return pl.partition(GRAPH, topology, workload, minimize="chips", limits=limits)
 
 
+@pytest.mark.slow
 def test_a_rate_may_grow_until_the_limit_is_reached():
     result = fewest(RATE, tpot_s=3e-4)
     binds, headroom = headroom_of(result)
@@ -26,6 +27,7 @@ def test_a_rate_may_grow_until_the_limit_is_reached():
         assert (score.tpot_s <= 3e-4) == keeps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sure", [None, 0.8])
 def test_a_rate_may_grow_until_a_percentile_is_reached_as_surely_as_is_asked(sure):
     limits = {"ttft_p99_s": 0.02, "tpot_p99_s": 6e-4}
@@ -55,6 +57,7 @@ def test_clients_may_grow_until_a_percentile_is_reached():
     assert (binds, headroom.field, headroom.capacity) == ("ttft_p99_s", "batch_size", 50)
 
 
+@pytest.mark.slow
 def test_requests_that_are_asked_for_at_least_are_the_demand():
     open_ = pl.Workload(batch_size=None, prompt_tokens=20, output_tokens=4)
     result = fewest(open_, requests_per_s=250.0, tokens_per_s=900.0)
@@ -66,6 +69,7 @@ def test_requests_that_are_asked_for_at_least_are_the_demand():
     assert headroom.capacity == pytest.approx(best.objective)
 
 
+@pytest.mark.slow
 def test_without_limits_the_rate_itself_binds():
     result = fewest(RATE)
     binds, headroom = headroom_of(result)
@@ -88,6 +92,7 @@ def test_users_may_grow_until_one_more_waits_or_breaks_the_limit():
     assert (binds, headroom.capacity, headroom.used_share) == ("tpot_s", 50, 0.8)
 
 
+@pytest.mark.slow
 def test_tokens_are_those_of_the_best_plan_on_as_many_chips():
     open_ = pl.Workload(batch_size=None, prompt_tokens=20, output_tokens=4)
     result = fewest(open_, tokens_per_s=1000.0)

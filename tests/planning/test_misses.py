@@ -133,6 +133,7 @@ def cases() -> list[object]:
     return mostly_slow(every, but=((4, 0), (8, 0)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", cases(), ids=str)
 def test_no_plan_that_is_so_much_better_breaks_a_limit_by_less(numbers):
     for asked in questions(*numbers):

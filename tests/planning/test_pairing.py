@@ -139,6 +139,7 @@ def case(request):
     return graph, work, machines, scores_of(graph, work, machines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ASKED)
 def test_the_plan_is_as_good_as_the_best_of_all(case, field):
     graph, work, machines, scores = case
@@ -257,6 +258,7 @@ def test_why_there_is_no_plan_is_said():
         )
 
 
+@pytest.mark.slow
 def test_a_search_that_is_stopped_says_what_it_has_proved():
     graph = tiny_moe(2)
     machines = {"attention": machine(4), "experts": machine(8)}

@@ -278,6 +278,7 @@ def test_a_pool_is_not_asked_for_what_it_has_no_part_in():
             pl.partition(tiny_graph(2), tiny_topology(2), pl.Workload(phase=phase), minimize=field)
 
 
+@pytest.mark.slow
 def test_a_queue_is_not_left_to_an_engine_that_is_linear():
     work = pl.Workload(requests_per_s=1.0)
     with pytest.raises(pl.InputError, match="'cp-sat' cannot use ttft_s"):
@@ -643,6 +644,7 @@ def test_with_sequence_parallel_degrees_the_plan_is_as_good_as_the_exhaustive_or
             assert result.objective == pytest.approx(value, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_long_prompt_is_shared_out_over_chips_and_the_proof_is_checked():
     graph, machine = (
         tiny_graph(2),
@@ -754,6 +756,7 @@ def test_a_limit_on_dollars_an_hour_is_one_on_chips(space, chips):
     assert fewest.objective == 2.5 * pl.partition(*asked, minimize="chips", space=space).objective
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
 def test_tokens_of_a_chip_under_a_rate_are_most_where_the_fewest_chips_keep_up(space):
     work = OPEN.replace(requests_per_s=200.0)
@@ -780,6 +783,7 @@ def test_without_a_price_nothing_that_counts_dollars_is_asked(name):
         pl.partition(tiny_graph(2), machine, OPEN, minimize=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize(
     ("field", "limited"),

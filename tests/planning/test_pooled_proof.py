@@ -26,6 +26,7 @@ def solved(case, field, **options):
         return None
 
 
+@pytest.mark.slow
 def test_plans_of_engines_on_two_pools_are_bounded_by_what_the_oracle_finds():
     confirmed = total = number = 0
     while total < some(4, 40):
@@ -44,6 +45,7 @@ def test_plans_of_engines_on_two_pools_are_bounded_by_what_the_oracle_finds():
     assert confirmed >= 0.9 * total
 
 
+@pytest.mark.slow
 def test_plans_of_any_form_are_bounded_by_what_the_oracle_finds():
     confirmed = total = number = 0
     while total < some(3, 20):

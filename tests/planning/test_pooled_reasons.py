@@ -1,6 +1,8 @@
 """Why a plan on pools is the best: what binds, what more would buy, and what is lost without a
 pool."""
 
+import pytest
+
 import planner as pl
 from planner.answers.reasons import Reasons
 from planner.planning.pooled_reasons import bindings_on_pools
@@ -12,6 +14,7 @@ def explained(**options):
     return pl.partition_cluster(tiny_graph(2), by_hand(), WORK, minimize="tpot_s", **options)
 
 
+@pytest.mark.slow
 def test_a_slow_link_binds_and_a_quicker_one_pays():
     result = explained()
     reasons = result.why()
@@ -29,6 +32,7 @@ def test_a_slow_link_binds_and_a_quicker_one_pays():
     assert prices["one more GB of HBM on each chip in pool a"].effect > nearer.effect
 
 
+@pytest.mark.slow
 def test_without_a_pool_that_is_needed_there_is_no_plan():
     reasons = explained().why()
     assert [(one.shape, one.refused) for one in reasons.alternatives] == [

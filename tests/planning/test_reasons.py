@@ -64,6 +64,7 @@ def test_the_best_plan_of_each_shape_is_the_oracles(graph, field):
             assert shape_name(ways_of(one.plan)) == shape
 
 
+@pytest.mark.slow
 def test_shadow_prices_are_what_a_new_plan_on_the_changed_machine_gains():
     graph, topology = tiny_graph(2), two_nodes()
     result = pl.partition(graph, topology, WORK, minimize="tpot_s")
@@ -90,6 +91,7 @@ def test_memory_that_is_full_binds_and_has_a_price():
     assert reasons.prices[0].effect > 0.1
 
 
+@pytest.mark.slow
 def test_a_limit_that_is_reached_binds_and_limits_hold_for_every_shape():
     graph, topology = tiny_graph(2), two_nodes()
     fastest = pl.partition(graph, topology, WORK, minimize="tpot_s").objective
@@ -112,6 +114,7 @@ def test_a_shape_without_room_says_how_much_it_needs():
     assert "MB on each chip at least; tiny has 90 MB to fill" in refused["one chip"]
 
 
+@pytest.mark.slow
 def test_shares_of_the_time_add_up_and_name_the_fabric():
     graph, topology = tiny_graph(2), two_nodes()
     reasons = pl.partition(graph, topology, WORK, minimize="tpot_s").why()
@@ -131,6 +134,7 @@ def test_without_time_nothing_is_said_to_be_proved():
         assert (one.plan, one.proved, one.refused) == (None, False, "not answered in time")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("space", "tick_s"), [("engine", 1e-2), pytest.param("any", 1e-3, marks=pytest.mark.slow)]
 )
@@ -154,6 +158,7 @@ def test_a_time_limit_is_kept_and_no_question_is_passed_over(space, tick_s):
     assert reasons.prices[-len(unanswered) :] == tuple(unanswered)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["tpot_s", "tokens_per_s", "usd_per_million_tokens"])
 @pytest.mark.parametrize("graph", [tiny_graph(3), tiny_moe(2)], ids=["dense", "experts"])
 def test_shapes_are_of_the_plans_that_the_result_was_chosen_from(graph, field):
@@ -183,6 +188,7 @@ def _shape(plan):
     return shape_name(ways_of(plan))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3, None])
 def test_a_shape_with_replicas_has_two_of_them_at_least(batch):
     machine = two_nodes().replace(software=WITH_ENGINE)
@@ -193,6 +199,7 @@ def test_a_shape_with_replicas_has_two_of_them_at_least(batch):
             assert (one.plan.replicas > 1) == ("replicas" in one.shape)
 
 
+@pytest.mark.slow
 def test_a_better_plan_that_turns_up_is_explained_and_not_listed_below_a_worse_one():
     graph, machine = tiny_graph(2), two_nodes()
     best = pl.partition(graph, machine, WORK, minimize="tpot_s")

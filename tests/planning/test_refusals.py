@@ -36,6 +36,7 @@ def test_bare_facts_about_memory_come_out(model, dtype, machine, chips, least):
     assert error.smallest_chips >= least
 
 
+@pytest.mark.slow
 def test_as_many_chips_as_the_refusal_says_do():
     graph, work = tiny_graph(8), pl.Workload(batch_size=1)
     for memory in (3e7, 6e7, 1e8):
@@ -101,6 +102,7 @@ def test_a_limit_that_the_wait_breaks_says_who_waits():
     assert caught.value.capacity == pytest.approx(waited.ttft_s)
 
 
+@pytest.mark.slow
 def test_a_limit_that_cannot_be_met_says_what_can():
     with pytest.raises(pl.InfeasibleError, match="tpot_s cannot be under") as caught:
         pl.partition(
@@ -111,6 +113,7 @@ def test_a_limit_that_cannot_be_met_says_what_can():
     assert caught.value.capacity == pytest.approx(best)
 
 
+@pytest.mark.slow
 def test_limits_that_hold_one_by_one_but_not_together_are_told_apart():
     graph, work = tiny_graph(4), pl.Workload(batch_size=4)
     machine = tiny_topology(4)
@@ -126,6 +129,7 @@ def test_limits_that_hold_one_by_one_but_not_together_are_told_apart():
         )
 
 
+@pytest.mark.slow
 def test_a_rate_beyond_what_any_plan_serves_is_told_with_what_one_does():
     graph, topology = tiny_graph(2), tiny_topology(2)
     with pytest.raises(
@@ -137,6 +141,7 @@ def test_a_rate_beyond_what_any_plan_serves_is_told_with_what_one_does():
     assert pl.partition(graph, topology, served, minimize="tpot_s").status == "optimal"
 
 
+@pytest.mark.slow
 def test_a_limit_that_no_plan_keeps_at_the_rate_is_named():
     with pytest.raises(pl.InfeasibleError, match=r"^ttft_s cannot be under"):
         pl.partition(
@@ -169,6 +174,7 @@ def test_who_leaves_chips_out_is_told_to_leave_out_fewer():
         pl.partition(tiny_graph(8), topology, pl.Workload(), minimize="tpot_s", exclude=(1,))
 
 
+@pytest.mark.slow
 def test_limits_on_a_cluster_that_hold_one_by_one_are_told_apart():
     cluster, graph = line("a", "b"), tiny_graph(4)
     fastest = pl.partition_cluster(graph, cluster, pl.Workload(batch_size=4), minimize="tpot_s")

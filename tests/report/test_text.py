@@ -91,6 +91,7 @@ def printed(workload: pl.Workload, **asked) -> str:
     return str(pl.partition(tiny_graph(), machine, workload, **asked))
 
 
+@pytest.mark.slow
 def test_a_limit_says_what_it_is_kept_to_with_the_probability_that_was_asked_for():
     limits = {"tpot_p99_s": 1e-2, "tokens_per_s_per_user": 100, "chips": 4}
     printed_text = printed(STREAM.replace(requests_per_s=200.0), limits=limits, sure=0.8)
@@ -127,6 +128,7 @@ def test_a_stream_of_open_rate_says_at_what_rate_it_is_served(asked, said):
     assert re.search(rf"^at [\d,.]+ requests a second: {said}", printed_text, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_percentile_that_is_asked_for_has_an_interval_which_may_have_no_end():
     few = printed(STREAM.replace(requests_per_s=20.0), minimize="tpot_p99_s")
     assert re.search(r"interval: 4 of 5 measurements of tpot_p99_s would lie in [\d.]+ ", few)
@@ -171,6 +173,7 @@ def test_assumptions_stand_at_the_end(result):
     ]
 
 
+@pytest.mark.slow
 def test_the_inputs_that_nobody_is_sure_of_stand_among_the_assumptions():
     machine = pl.load_topology("hgx-h100", chips=1)
     text = str(pl.partition(pl.load_model("qwen3-8b"), machine, WORKLOAD))
@@ -185,6 +188,7 @@ def test_the_inputs_that_nobody_is_sure_of_stand_among_the_assumptions():
     assert abs(float(moved[0][1])) > 10
 
 
+@pytest.mark.slow
 def test_doubts_count_the_power_that_the_question_counts():
     machine = pl.load_topology("hgx-h200", chips=1)
     asked = {"minimize": "energy_per_token_j", "power_scope": "chip"}

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from planner.running import nursery
 
 DEAD = """
@@ -26,6 +28,7 @@ for dead in (1, 7):
 """
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_is_named_and_the_next_job_runs():
     asked = subprocess.Popen(
         [sys.executable, "-c", DEAD],

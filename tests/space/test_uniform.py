@@ -77,6 +77,7 @@ def assert_rest_does_not_fit(grid: PlanGrid, dice: random.Random, samples: int) 
         assert broken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", LISTED)
 @pytest.mark.parametrize(
     "graph", [tiny_graph(5), tiny_moe(3), tiny_graph(4, window_tokens=80, tied_embedding=True)]
@@ -276,6 +277,7 @@ def drafts_of(graph: pl.ModelGraph) -> list[Speculation]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("graph", [tiny_graph(5), tiny_moe(3), tiny_graph(4, tied_embedding=True)])
 @pytest.mark.parametrize("case", range(5))
@@ -301,6 +303,7 @@ def test_with_every_draft_and_in_every_pool_a_point_is_the_score_of_its_plan(gra
     assert_rest_does_not_fit(grid, dice, 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "machine", "phase", "speculation"),
     [

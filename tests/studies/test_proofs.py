@@ -46,6 +46,7 @@ def test_the_picture_has_both_lines_and_units(course):
     assert figure.layout.yaxis.title.text.endswith("[J]")
 
 
+@pytest.mark.slow
 def test_in_print_both_lines_run_to_the_end_and_nothing_is_cut(course):
     picture = course.picture()
     best, bound = picture.figure.axes[0].lines

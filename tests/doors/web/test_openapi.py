@@ -3,12 +3,14 @@
 import json
 
 import jsonschema
+import pytest
 
 from planner.doors.answers import ANSWERS, PICTURED_ANSWERS
 from planner.doors.questions import PICTURED, QUESTIONS
 from planner.doors.web.openapi import docs_html, document
 
 
+@pytest.mark.slow
 def test_every_question_has_a_path_and_every_reference_a_record():
     described = document()
     assert {f"/api/{kind}" for kind in QUESTIONS | PICTURED} <= set(described["paths"])
@@ -19,6 +21,7 @@ def test_every_question_has_a_path_and_every_reference_a_record():
     assert {one.__name__ for one in (ANSWERS | PICTURED_ANSWERS).values()} <= set(schemas)
 
 
+@pytest.mark.slow
 def test_an_answer_is_held_by_its_schema():
     schemas = document()["components"]["schemas"]
     validator = jsonschema.Draft202012Validator(
@@ -29,6 +32,7 @@ def test_an_answer_is_held_by_its_schema():
     assert not validator.is_valid(well | {"tensor_parallel": 0})
 
 
+@pytest.mark.slow
 def test_the_page_of_it_needs_no_network_and_leads_to_each_record():
     described = document()
     page = docs_html(described)

@@ -17,6 +17,7 @@ from tests.solver.chain.tangles import ALMOST, BEAMS, LATE_BORDERS, chains, dear
 from tests.solver.posed import on_grids, problems
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("shape", ["switch", "chain", "torus"])
 def test_labels_alone_find_what_the_exhaustive_search_finds(shape, field):
@@ -116,6 +117,7 @@ def test_a_narrow_beam_proves_no_more_than_is_true(alike, beam):
     assert missed or beam > 1
 
 
+@pytest.mark.slow
 def test_a_crowd_that_is_thinned_before_it_is_compared_counts_as_left_out(monkeypatch):
     monkeypatch.setattr(labels, "CROWD", 1)
     for problem, best in chains(alike=True):
@@ -125,6 +127,7 @@ def test_a_crowd_that_is_thinned_before_it_is_compared_counts_as_left_out(monkey
         assert min(proved.bound, found.value) <= best * ALMOST
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alike", [False, True])
 def test_a_beam_that_leaves_nothing_out_proves_the_best_of_all(alike):
     for problem, best in chains(alike=alike):

@@ -198,6 +198,7 @@ def test_padding_makes_the_smallest_block_of_whole_units(packing, data):
         assert packing.padded(width) > packing.slots
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(packings(), st.lists(st.integers(1, 12), min_size=1, max_size=3, unique=True))
 def test_the_fewest_slots_up_to_each_end_are_those_of_all_blocks_in_any_order(packing, widths):

@@ -28,6 +28,7 @@ def test_a_price_on_slots_never_lets_a_path_take_more_of_them():
         assert priced.path_slots == paths.narrowest(problem).path_slots
 
 
+@pytest.mark.slow
 def test_a_relaxed_path_crosses_no_border_that_a_packed_one_could_keep_clear_of():
     """Links of like widths at the lowest borders that these leave, and never more than where
     they are packed."""

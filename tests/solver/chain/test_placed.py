@@ -335,6 +335,7 @@ def test_of_exactly_so_many_runs_the_best_is_found(number, pools_are):
         assert placed.root_bound(asked) <= wanted * (1 + 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beam", BEAMS)
 def test_a_beam_that_cuts_off_runs_of_a_number_claims_no_more_than_is_true(beam):
     problem, _ = pools(anywhere=False, uniform=False)[0]

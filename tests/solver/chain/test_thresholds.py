@@ -30,6 +30,7 @@ def test_the_chain_search_finds_what_the_exhaustive_search_finds(shape, field):
             assert found.bound == pytest.approx(found.objective, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_an_incumbent_that_is_already_best_is_proved_and_not_improved():
     for problem in problems("switch", "tpot_s", 6):
         best = exhaustive.solve(problem)

@@ -32,6 +32,7 @@ def test_fixed_units_stay_where_they_are():
     assert device is None or (device[0], device[2]) == (start[0], start[2])
 
 
+@pytest.mark.slow
 def test_improvement_never_makes_it_worse():
     problem = random_problem(4, nodes=9)
     units = contract(problem, contiguous=False)

@@ -77,6 +77,7 @@ MOVES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("machine", "metric", "plain", "changed", "factor"),
     [case[1:] for case in MOVES],

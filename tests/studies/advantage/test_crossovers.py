@@ -82,6 +82,7 @@ def article_watts() -> float:
     return watts
 
 
+@pytest.mark.slow
 def test_without_a_crossover_there_is_no_interval_and_the_reason_names_the_winner(few_sizes):
     fast = pl.with_value(pl.load_topology("article-lpu"), "power.chip_w", 1e-3)
     result = crossover(fast, "article-h100", family="moe")

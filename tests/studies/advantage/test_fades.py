@@ -92,6 +92,7 @@ MOVES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asked", "field", "factor"), MOVES)
 def test_a_term_moves_a_row(asked, field, factor):
     low, high = factor

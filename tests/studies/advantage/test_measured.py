@@ -9,6 +9,7 @@ from planner.studies.advantage.measured import dated, explained, measured_system
 NAMES = ("hgx-h100", "groq-lpu-chain", "cerebras-cs3")
 
 
+@pytest.mark.slow
 def test_measured_systems_are_the_quickest_rows_of_the_published_table():
     found = {(one.topology, one.model): one for one in measured_systems("dense", NAMES)}
     assert found["cerebras-cs3", "llama-3.1-70b"].tokens_per_s_per_user == pytest.approx(

@@ -25,6 +25,7 @@ def h100() -> UniformPlans:
     return UniformPlans(pl.load_topology("hgx-h100"), asked(workload=MANY))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", [3e10, 2e11])
 def test_where_one_split_serves_all_stages_it_is_the_best_of_all(h100, parameters):
     graph = member("moe", parameters, "bf16")
@@ -36,6 +37,7 @@ def test_where_one_split_serves_all_stages_it_is_the_best_of_all(h100, parameter
     assert proved.status == "optimal"
 
 
+@pytest.mark.slow
 def test_on_more_chips_none_is_dearer_and_on_too_few_there_is_none(h100):
     graph = member("moe", 2e11, "bf16")
     found = [h100.best(graph, chips) for chips in (4, 8, 16, 24)]

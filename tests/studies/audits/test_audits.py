@@ -196,6 +196,7 @@ def test_claims_are_counted_by_how_they_end(small):
     assert str(market.tally()).endswith("1 cannot be checked (all of them about markets)")
 
 
+@pytest.mark.slow
 def test_a_machine_that_is_only_announced_may_be_missing():
     told = {"over": "hgx-h100", "model": "llama-3.1-8b", "advantage": 10, "batch_size": 1}
     claim = Claim(name="ten", topology="no-such-machine", announced=True, **told)

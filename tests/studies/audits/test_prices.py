@@ -110,6 +110,7 @@ def test_zeros_that_a_chip_does_not_skip_are_no_use():
     assert not verdicts(prices.zeros, claim.replace(topology="cerebras-cs3"))
 
 
+@pytest.mark.slow
 def test_a_speed_up_is_bounded_by_the_density():
     claim = Claim(name="x", topology="xeon-8380", model="bert-base", sparsity="90%", speed_up=8)
     assert not verdicts(prices.zeros, claim)
@@ -172,6 +173,7 @@ def test_latency_on_a_chain_hardly_grows_with_its_chips():
     ] == ["plausible"]
 
 
+@pytest.mark.slow
 def test_linear_scaling_by_replicas_is_priced_and_its_denial_refused():
     claim = Claim(
         name="x", topology="cerebras-cs3", chips=4, model="llama-3.1-8b", efficiency_fraction=0.9

@@ -109,6 +109,7 @@ def test_the_same_seed_gives_the_same_shares():
     assert other.rows != one.rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("figures", "samples", "words"),
     [

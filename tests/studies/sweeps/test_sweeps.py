@@ -63,6 +63,7 @@ def test_a_chunk_that_is_long_is_cut(plain, monkeypatch):
     assert swept()[0] == plain
 
 
+@pytest.mark.slow
 def test_what_a_file_has_is_not_planned_again(plain, file):
     assert swept(workloads=LENGTHS[:4], file=file)[1].planned == 4
     made, tally = swept(file=file)
