@@ -17,6 +17,7 @@ def test_plans_are_uneven_and_of_several_models_formats_and_caches():
     assert len([case for case in CASES if case.cut is None]) >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(CASES)))
 def test_every_plan_keeps_all_rules(number, tmp_path):
     case = CASES[number]

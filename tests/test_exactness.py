@@ -28,6 +28,7 @@ def test_rules_place_every_layer_once():
         assert placed == [layer.name for layer in graph.layers], name
 
 
+@pytest.mark.slow
 def test_a_rule_whose_plan_breaks_a_limit_has_none():
     found = bought(Case("llama-3.1-70b", "fp8", "groq-lpu-chain", 576, 1, "tpot_s"))
     assert found.worse["a chip a stage, equal layers"] == math.inf

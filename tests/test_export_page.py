@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from planner.export.exporting import ENGINES
 from planner.export.manifests import MANIFESTS
 from planner.export.versions import KNOWN
@@ -10,6 +12,7 @@ from planner.export.versions import KNOWN
 TEXT = (Path(__file__).resolve().parent.parent / "docs" / "export.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_its_code_runs():
     blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
     assert len(blocks) >= len(ENGINES)

@@ -17,6 +17,7 @@ def block(kind):
     return found
 
 
+@pytest.mark.slow
 def test_the_example_answers_as_the_page_says(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("run.json").write_text(block("json"), encoding="utf-8")

@@ -173,6 +173,7 @@ def test_records_show_themselves_alike_whatever_was_imported_first():
     assert json.loads(wrong) == []
 
 
+@pytest.mark.slow
 def test_a_model_is_printed_as_people_read_it_by_who_imports_the_catalogue_alone():
     command = "from planner.catalogue import load_model; print(load_model('llama-3.1-8b'))"
     assert run(sys.executable, "-c", command, cwd=ROOT) == f"{pl.load_model('llama-3.1-8b')}\n"

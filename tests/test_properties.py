@@ -60,6 +60,7 @@ def no_worse(after: float, before: float) -> bool:
     return after <= before + 1e-9 * abs(before) if before != float("inf") else True
 
 
+@pytest.mark.slow
 @EASY
 @given(SEEDS, st.sampled_from(QUICKENED), st.floats(1.01, 100.0), st.integers(0, 1))
 def test_more_bandwidth_between_chips_never_worsens_the_optimum(seed, field, factor, level):
@@ -200,6 +201,7 @@ def test_renaming_chips_layers_and_machines_changes_no_figure(seed):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", LISTED)
 @pytest.mark.parametrize("units", [2, 4])
 def test_relabelling_chips_along_a_symmetry_of_the_machine_changes_no_score(shape, units):
@@ -214,6 +216,7 @@ def test_relabelling_chips_along_a_symmetry_of_the_machine_changes_no_score(shap
             assert figures(turned) == pytest.approx(figures(score), rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["switch", "full-mesh", "dragonfly", "ring"])
 def test_moving_all_stages_on_by_one_node_changes_no_score(shape):
     graph, workload = tiny_graph(2), pl.Workload(batch_size=2, prompt_tokens=64, output_tokens=4)
@@ -244,6 +247,7 @@ def figures(score: Score) -> list[float]:
     return [float(getattr(score, name)) for name in FIELDS]
 
 
+@pytest.mark.slow
 @EASY
 @given(SEEDS, st.floats(1.01, 20.0))
 def test_a_given_plan_is_never_slower_with_faster_parts(seed, factor):
@@ -265,6 +269,7 @@ def test_a_given_plan_is_never_slower_with_faster_parts(seed, factor):
     assert all(getattr(after, name) <= getattr(before, name) * (1 + 1e-12) for name in TIMES)
 
 
+@pytest.mark.slow
 @EASY
 @given(SEEDS)
 def test_the_breakdowns_sum_to_the_totals(seed):

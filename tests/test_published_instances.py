@@ -79,6 +79,7 @@ def test_an_operator_graph_is_solved_and_placed(tmp_path, mode, best):
     assert answer["objective"] == pytest.approx(best)
 
 
+@pytest.mark.slow
 def test_a_cluster_is_solved_and_every_node_holds_a_run(tmp_path):
     answer = answer_of(tmp_path, CLUSTER, "helix")
     assert answer["objective"] == pytest.approx(9.0)

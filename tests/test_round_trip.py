@@ -137,6 +137,7 @@ def exported(case: Case, engine: EngineName, manifest: str | None = None) -> Exp
         return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_export_is_read_again_as_the_plan_that_it_was_made_of(engine: EngineName) -> None:
     count = 0
@@ -157,6 +158,7 @@ MANIFESTS += [(engine, "dynamo") for engine in ("vllm", "sglang", "tensorrt-llm"
 MANIFESTS += [("vllm", name) for name in ("llm-d", "kserve", "ray-serve")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("engine", "name"), MANIFESTS)
 def test_a_manifest_is_read_again_as_the_plan_that_it_was_made_of(
     engine: EngineName, name: str

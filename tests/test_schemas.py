@@ -10,11 +10,13 @@ from planner.schemas import PUBLISHED, schema_path, schema_text
 from tests.instances import tiny_graph, tiny_topology
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_published_schema_is_that_of_the_code(name):
     assert schema_path(name).read_text(encoding="utf-8") == schema_text(name), "run `make schemas`"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_record_keeps_its_published_schema(name):
     graph, topology = tiny_graph(2), tiny_topology(4)
@@ -29,6 +31,7 @@ def test_a_record_keeps_its_published_schema(name):
     jsonschema.validate(json.loads(records[name].to_json()), schema)
 
 
+@pytest.mark.slow
 def test_the_schema_refuses_what_the_record_refuses():
     schema = json.loads(schema_path("workload").read_text(encoding="utf-8"))
     for wrong in (
@@ -48,6 +51,7 @@ def test_every_field_says_what_it_means_or_is_plain_from_its_name(name):
     assert schema["description"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_description_breaks_no_line_within_a_paragraph(name):
     def descriptions(part):

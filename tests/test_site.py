@@ -83,6 +83,7 @@ def parsed(words: list[str]) -> None:
     command.make_context(" ".join(words), list(rest))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if any(commands_of(page))], ids=name_of)
 def test_commands_on_a_page_are_taken_by_the_command_line(page):
     for words in commands_of(page):
@@ -139,6 +140,7 @@ def explained() -> list[tuple[str, str]]:
     return [one for page in pages for one in names_on(page.read_text(encoding="utf-8"))]
 
 
+@pytest.mark.slow
 def test_the_reference_explains_every_public_name_once():
     told = explained()
     wanted = {("planner", name) for name in pl.__all__}
@@ -224,6 +226,7 @@ def test_errors_of_a_docstring_become_a_list():
     )
 
 
+@pytest.mark.slow
 def test_every_command_stands_on_the_page_of_the_command_line():
     pages = made("command_pages")
     text = "\n".join(pages.page_of(words, command) for words, command in pages.commands())

@@ -43,11 +43,13 @@ def test_a_name_that_is_not_there_is_missed_as_usual(name):
         getattr(spread_planner, name)
 
 
+@pytest.mark.slow
 def test_a_checkout_is_nobody_elses():
     assert ROOT == spread_planner.HOME
     assert spread_planner.owner() == f"planner ({ROOT / 'planner'}) is spread-planner's"
 
 
+@pytest.mark.slow
 def test_another_package_that_comes_first_is_named_with_who_installed_it(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(elsewhere(tmp_path)), *sys.path])
     said = spread_planner.owner()
@@ -62,12 +64,14 @@ def test_no_package_at_all_is_said(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_the_command_says_whose_the_package_is(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["spread-planner", "--owner"])
     spread_planner.main()
     assert capsys.readouterr().out == f"{spread_planner.owner()}\n"
 
 
+@pytest.mark.slow
 def test_it_comes_before_another_package_and_refuses_to_come_after_it(tmp_path):
     places = (
         f"import sys; sys.path[:0] = [{str(elsewhere(tmp_path))!r}]; sys.path += [{str(ROOT)!r}]"

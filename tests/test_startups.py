@@ -98,6 +98,7 @@ def test_a_chip_holds_what_the_engine_logged(row, tmp_path):
         assert activations == pytest.approx(float(row["activations_gib"]), rel=0.25)
 
 
+@pytest.mark.slow
 def test_the_pool_that_is_left_is_the_engines(tmp_path):
     errors = []
     for row in STARTUPS:
@@ -124,6 +125,7 @@ def test_only_the_last_stage_samples(tmp_path):
     assert others[0].activation_bytes == 8192 * 2 * (7 * 4096 + 4096 + 2 * 14336)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", ["engine", "any"])
 def test_the_search_leaves_as_much_room_as_the_score(space):
     graph = pl.load_model("llama-3.2-1b").cut(4)

@@ -6,6 +6,7 @@ from benchmarks.sweeps import dask_table, killed_often, small_cells, table
 from planner.studies import sweep
 
 
+@pytest.mark.slow
 def test_small_cells_differ():
     assert len(sweep(cells=small_cells(12), file=None, progress=False).rows) == 12
 

@@ -271,6 +271,7 @@ def test_a_figure_with_a_unit_is_the_number_times_its_unit(number, kind):
     assert parse_figure(number, name, name) == number
 
 
+@pytest.mark.slow
 @given(st.text(max_size=30) | st.floats() | st.integers() | st.none() | st.booleans())
 def test_whatever_is_given_for_a_figure_is_positive_or_refused_in_one_line(given_value):
     try:

@@ -26,6 +26,7 @@ def test_the_best_plan_of_unlike_layers_is_that_of_the_oracle(numbers, monkeypat
             check_agrees(asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_a_graph_of_unlike_layers_comes_back_from_json_and_is_planned_alike(seed):
     graph = unlike_graph(random.Random(seed), 4)

@@ -37,11 +37,13 @@ def test_the_last_block_of_a_sequence_is_partly_empty(arrivals, block, unfilled)
     )
 
 
+@pytest.mark.slow
 @given(workloads)
 def test_json_gives_back_an_equal_workload(workload):
     assert Workload.from_json(workload.to_json()) == workload
 
 
+@pytest.mark.slow
 @given(workloads)
 def test_the_mean_context_lies_between_prompt_and_context(workload):
     assert workload.prompt_tokens < workload.mean_context_tokens < workload.context_tokens
@@ -156,6 +158,7 @@ def test_a_pass_keeps_what_leviathan_expects_of_its_drafts(tokens, rate, kept):
     assert Speculation(tokens=tokens, acceptance_rate=rate).tokens_per_pass == pytest.approx(kept)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 64), st.floats(0, 0.999))
 def test_the_tokens_of_a_pass_are_the_closed_form(tokens, rate):
     kept = Speculation(tokens=tokens, acceptance_rate=rate).tokens_per_pass

@@ -74,6 +74,7 @@ def test_too_few_rows_are_refused_with_what_to_measure_next():
         fit_power([])
 
 
+@pytest.mark.slow
 def test_the_hosts_share_is_told_by_rows_at_the_wall():
     measured = rows(
         6,

@@ -205,6 +205,7 @@ def test_a_factor_is_said_with_its_interval():
     assert str(one) == "launches × 1.23 (80 %: 1.1 to 1.4)"
 
 
+@pytest.mark.slow
 def test_collectives_scale_nccl():
     row = Measurement(
         row_id="1",

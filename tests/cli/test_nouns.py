@@ -44,6 +44,7 @@ def test_machines_stand_under_labels_of_their_own():
             labelled([wrong])
 
 
+@pytest.mark.slow
 def test_offers_of_one_machine_are_ranked_in_one_table(run):
     offers = ("a=l4", "b=l4", "l40s", "--price", "a=2 USD/h", "--price", "b=1 USD/h")
     asked = ("llama-3.1-8b", *offers, "--price", "9 USD/h", "--weights", "fp8", "--format", "json")

@@ -20,6 +20,7 @@ def test_rows_are_csv_with_all_columns_of_all_rows():
     assert rows[1] == {"a": "x,y", "b": "", "c": ""}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["html", "csv", "json"])
 def test_a_file_is_what_its_name_says(run, tmp_path, ending):
     path = tmp_path / f"answer.{ending}"

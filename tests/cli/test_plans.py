@@ -521,6 +521,7 @@ def test_machines_rented_and_bought_are_compared_by_their_rent(run):
     assert PRICES not in answer.out
 
 
+@pytest.mark.slow
 def test_machines_without_a_price_in_common_are_compared_with_a_warning(run):
     asked = ("compare", "qwen3-0.6b", "hgx-b200:1", "tpu-v4:1")
     assert PRICES not in run(*asked).out
@@ -570,6 +571,7 @@ def test_costs_of_the_owner_move_the_price_alone(run):
     )
 
 
+@pytest.mark.slow
 def test_a_machine_that_is_too_small_is_told_beneath_the_others(run):
     answer = run("compare", "llama-3.1-70b", "hgx-h100", "hgx-h100:1", "--format", "json")
     assert answer.status == 0
@@ -590,6 +592,7 @@ def test_a_comparison_without_a_plan_in_time_is_not_called_infeasible(run):
     )
 
 
+@pytest.mark.slow
 def test_two_pools_are_planned_and_shown(run):
     asked = (
         "disaggregate",

@@ -49,6 +49,7 @@ def test_as_many_chips_are_needed_as_hold_it_between_them(demand, each, expected
     assert fewest_chips(demand, each) == expected
 
 
+@pytest.mark.slow
 @given(amounts, st.integers(1, 10**12))
 def test_the_most_sequences_fit_and_one_more_does_not(free, each):
     count = most_sequences(free, each)

@@ -93,6 +93,7 @@ def test_overhead_is_never_hidden(arithmetic, traffic, overhead):
     )
 
 
+@pytest.mark.slow
 @given(fractions, fractions, fractions)
 def test_a_chip_with_less_arithmetic_reaches_more_of_it_and_never_does_more(efficiency, one, two):
     less, more = sorted((one, two))

@@ -503,6 +503,7 @@ def test_a_machine_stays_as_it_is():
         tiny_topology(8).chips = 4
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(st.integers(0, 10**6), st.sampled_from(SHAPES))
 def test_json_gives_back_an_equal_machine(seed, shape):

@@ -51,6 +51,7 @@ def test_it_is_the_mean_over_all_choices(units, groups_active):
     assert found == pytest.approx(wanted, rel=1e-12)
 
 
+@pytest.mark.slow
 @given(
     st.integers(1, 64),
     st.integers(1, 8),

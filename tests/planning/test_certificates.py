@@ -156,6 +156,7 @@ def test_limits_are_part_of_what_is_proved():
     assert verdict.checked_bound == pytest.approx(given.bound, rel=0.02)
 
 
+@pytest.mark.slow
 def test_diffusion_is_checked_by_scoring_every_plan():
     result = pl.partition(
         pl.load_model("sdxl"), pl.load_topology("hgx-h100", chips=2), pl.Workload(batch_size=2)

@@ -256,6 +256,7 @@ def test_more_chips_and_a_wider_link_never_worsen_the_pools():
     assert len(set(times)) == 3
 
 
+@pytest.mark.slow
 def test_pools_of_different_machines_each_have_their_own_price():
     graph, gpus, work, link = llama()
     other = pl.load_topology("hgx-h200")

@@ -351,6 +351,7 @@ def test_with_weights_of_16_bit_the_layers_in_between_soon_have_less_room():
 # ── Replicas and machines ────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_the_fewest_replicas_that_keep_up_are_taken():
     work = pl.Workload(requests_per_s=20_000.0, prompt_tokens=90, output_tokens=20)
     graph, topology = tiny_graph(3), machine(8)

@@ -99,6 +99,7 @@ def pair(quick: float = 4.0, bandwidth: float = 1e9) -> Cluster:
     return Cluster(name="pair", pools=tuple(pools), links=(link,))
 
 
+@pytest.mark.slow
 def test_unlike_pools_on_a_poor_link_serve_each_on_its_own():
     graph, cluster = tiny_graph(2), pair(bandwidth=1e6)
     fleet = pl.partition_fleet(graph, cluster, OPEN)

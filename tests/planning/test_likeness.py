@@ -67,6 +67,7 @@ def test_what_was_changed_is_named_and_the_rest_is_not() -> None:
     assert told.startswith(f"figures.{machine.figures[0].path}: nothing in place of")
 
 
+@pytest.mark.slow
 def test_a_name_of_another_is_not_believed_and_one_of_nobody_is_its_owners() -> None:
     model = pl.load_model("llama-3.1-8b")
     renamed = likeness_of_model(model.replace(name="llama-3.1-70b"))

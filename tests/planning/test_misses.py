@@ -79,6 +79,7 @@ def test_where_time_runs_out_nothing_is_told_that_was_not_found():
         assert found.near_misses(time_limit_s=1.0) == ()
 
 
+@pytest.mark.slow
 def test_a_diffusion_model_has_near_misses_too():
     graph = pl.load_model("dit-xl-2")
     topology = pl.load_topology("hgx-h100", chips=4)

@@ -344,6 +344,7 @@ REAL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "dtype", "machine", "chips"), REAL)
 def test_real_models_on_three_architectures_are_planned_with_a_proof(model, dtype, machine, chips):
     graph, topology = (
@@ -671,6 +672,7 @@ def test_sequence_parallel_degrees_are_not_searched_around_excluded_chips():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hgx-h100", "hgx-h20"])
 def test_one_long_prompt_over_two_nodes_is_pipelined_in_chunks(name):
     # As in every public comparison: two stages of eight hand on one chunk after the other, where
@@ -729,6 +731,7 @@ def priced_machine(chips=4, **changes):
     return tiny_topology(chips, fabric("switch", chips), **(numbers | changes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("batch_size", [None, 5])
 @pytest.mark.parametrize("limits", [{}, {"tpot_s": "1 ms"}, {"usd_per_hour": "7.5 USD/h"}])
@@ -742,6 +745,7 @@ def test_the_most_requests_are_those_of_the_most_tokens(space, batch_size, limit
     assert requests.objective == pytest.approx(tokens.objective / 20, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("chips", [1, 2, 3, 4])
 def test_a_limit_on_dollars_an_hour_is_one_on_chips(space, chips):

@@ -2,6 +2,8 @@
 
 import math
 
+import pytest
+
 import planner as pl
 from planner.answers.question import Question
 from planner.planning.engine_search import uniform_start
@@ -33,6 +35,7 @@ def halved(candidates: Candidates, first: int) -> pl.Plan:
     return pl.Plan(stages=stages, micro_batches=1, batch_size=1)
 
 
+@pytest.mark.slow
 def test_a_plan_gets_its_best_batch_and_border():
     candidates = asked((("tpot_s", 1e-3),))
     plan = halved(candidates, 2)

@@ -48,6 +48,7 @@ def test_what_there_is_no_time_for_is_told_as_unanswered():
     assert "not answered in time" in str(reasons)
 
 
+@pytest.mark.slow
 def test_reasons_keep_the_pools_of_their_plans_in_json():
     graph, cluster = tiny_graph(1), by_hand()
     reasons = pl.partition_cluster(graph, cluster, WORK, minimize="tpot_s").why()

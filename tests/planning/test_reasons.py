@@ -107,6 +107,7 @@ def test_a_limit_that_is_reached_binds_and_limits_hold_for_every_shape():
     )
 
 
+@pytest.mark.slow
 def test_a_shape_without_room_says_how_much_it_needs():
     graph, topology = tiny_graph(4), tiny_topology(4, chip=tiny_chip(1e8))
     reasons = pl.partition(graph, topology, pl.Workload(), minimize="tpot_s").why()

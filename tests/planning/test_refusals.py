@@ -18,6 +18,7 @@ def refused(model: str, dtype: str, machine: str, chips: int) -> pl.InfeasibleEr
     return caught.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "dtype", "machine", "chips", "least"),
     [
@@ -90,6 +91,7 @@ def test_states_count_with_the_cache():
     assert caught.value.demand == graph.weight_bytes + 64 * state
 
 
+@pytest.mark.slow
 def test_a_limit_that_the_wait_breaks_says_who_waits():
     topology = tiny_topology(1, software=tiny_software(most_sequences=4))
     work = pl.Workload(batch_size=9, prompt_tokens=1)
@@ -187,6 +189,7 @@ def test_limits_on_a_cluster_that_hold_one_by_one_are_told_apart():
     assert caught.value.resource == "limits together"
 
 
+@pytest.mark.slow
 def test_a_limit_that_is_out_of_reach_on_any_number_of_chips_is_told_before_one_on_chips():
     graph, machine = tiny_graph(), tiny_topology(4, chip=tiny_chip(6e7))
     limits = {"chips": 1, "tpot_s": 1e-9}

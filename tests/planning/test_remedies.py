@@ -31,6 +31,7 @@ def test_a_second_chip_would_do():
     assert told.startswith("; tpot_s would be 28 s with 2 chips or ")
 
 
+@pytest.mark.slow
 def test_of_chips_the_fewest_that_do_are_told():
     fewest = pl.load_topology("hgx-h100", chips=1)
     graph = pl.load_model("llama-3.1-8b")
@@ -51,6 +52,7 @@ def test_what_does_not_reach_it_is_told_with_the_nearest():
     assert "the best tpot_s is" in told
 
 
+@pytest.mark.slow
 def test_every_value_that_is_told_is_reached_by_a_plan():
     graph = pl.load_model("llama-3.1-8b")
     topology = pl.load_topology("hgx-h100", chips=2)
@@ -72,6 +74,7 @@ def test_every_value_that_is_told_is_reached_by_a_plan():
         assert score.tpot_s <= 0.9 * best
 
 
+@pytest.mark.slow
 def test_weights_in_8_bit_are_tried_of_models_of_the_catalogue_where_the_chip_multiplies_them():
     def kinds(graph: pl.ModelGraph, machine_name: str) -> set[str]:
         topology = pl.load_topology(machine_name, chips=1)
@@ -96,6 +99,7 @@ def test_other_software_is_what_was_measured_on_the_chip():
     assert not {"with groq-compiler", "with xla", "with llama.cpp"} & words
 
 
+@pytest.mark.slow
 def test_machines_of_the_same_form_with_faster_memory_are_tried():
     graph = pl.load_model("llama-3.1-8b")
     topology = pl.load_topology("hgx-h100", chips=1)
@@ -116,6 +120,7 @@ def test_a_workload_that_drafts_already_is_not_told_to():
     assert "drafts" not in {one.kind for one in changes_of([space_of(graph, machine(1), work)])}
 
 
+@pytest.mark.slow
 def test_a_rate_that_a_second_chip_serves():
     work = pl.Workload(prompt_tokens=10, output_tokens=2, requests_per_s=0.02)
     assert pl.partition(GRAPH, machine(2), work, minimize="chips").score.chips == 2

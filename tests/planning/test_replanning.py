@@ -94,6 +94,7 @@ def every_plan(graph, topology, excluded, batch_size):
                     yield Plan(stages=stages, micro_batches=micro_batches)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", range(10))
 def test_the_fewest_bytes_are_moved_as_the_oracle_finds(case):
     dice = random.Random(f"replan {case}")
@@ -150,6 +151,7 @@ def four_in_a_row():
     return graph, topology, pl.partition(graph, topology, pl.Workload(), minimize="chips")
 
 
+@pytest.mark.slow
 def test_a_spare_chip_takes_over_and_nothing_else_moves():
     graph, topology, before = four_in_a_row()
     found = pl.replan(before, lost=(1,))
@@ -163,6 +165,7 @@ def test_a_spare_chip_takes_over_and_nothing_else_moves():
     assert pl.moved_bytes(before.plan, in_order, graph, topology, (1,)) > 2 * found.moved_bytes
 
 
+@pytest.mark.slow
 def test_moving_takes_as_long_as_the_chip_that_receives_the_most():
     _, topology, before = four_in_a_row()
     found = pl.replan(before, lost=(1,))
@@ -183,6 +186,7 @@ def test_a_plan_that_loses_no_chip_it_uses_stays_where_it_is():
     assert found.result.plan.stages == before.plan.stages
 
 
+@pytest.mark.slow
 def test_what_is_lost_twice_stays_lost():
     _, _, before = four_in_a_row()
     again = pl.replan(pl.replan(before, lost=(1,)).result, lost=(0,))

@@ -118,6 +118,7 @@ def small_question(number):
     return case, fields[number % len(fields)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", KNOWN)
 def test_two_solvers_prove_the_same_optimum_of_a_small_machine(number):
     question = small_question(number)
@@ -161,6 +162,7 @@ def test_what_is_too_much_for_every_plan_is_refused_by_both():
             pl.partition(graph, machine(), WORK, limits={"tpot_s": 1e-6}, solver=solver)
 
 
+@pytest.mark.slow
 def test_more_sequences_than_fit_wait_in_both():
     graph = pl.load_model(GRAPH)
     work = WORK.replace(batch_size=4000, prompt_tokens=8000)
@@ -180,6 +182,7 @@ def test_a_clock_that_has_run_out_leaves_a_bound_that_holds():
     assert search.bound == 0.0
 
 
+@pytest.mark.slow
 def test_a_stop_in_the_middle_keeps_the_plan_and_a_bound_that_holds(monkeypatch):
     asked = (*question(0)[:4], {})
     whole = EngineSearch(candidates(*asked))

@@ -30,6 +30,7 @@ def test_the_enumeration_finds_what_the_search_finds(asked: dict[str, object]) -
     assert found == pytest.approx(certificate.bound, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_without_time_it_says_nothing() -> None:
     certificate = answer(minimize="image_s").certificate()
     assert best_sample_value(certificate, 0.0) is None  # the clock began to count at 0

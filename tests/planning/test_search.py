@@ -81,6 +81,7 @@ def test_what_no_box_can_hold_is_proved_infeasible():
     assert (search.best.plan, search.bound) == (None, math.inf)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["tpot_s", "request_s", "chips"])
 def test_both_engines_agree(field):
     work = pl.Workload(batch_size=2, prompt_tokens=64, output_tokens=8)
@@ -93,6 +94,7 @@ def test_both_engines_agree(field):
     assert one.status == "optimal"
 
 
+@pytest.mark.slow
 def test_cp_sat_leaves_averages_to_labels():
     machine = tiny_topology(4, power=FOLLOWING)
     asked = {
@@ -109,6 +111,7 @@ def test_cp_sat_leaves_averages_to_labels():
     )
 
 
+@pytest.mark.slow
 def test_a_limit_on_power_that_follows_the_plan_is_kept_and_costs_speed():
     machine, work = tiny_topology(4, power=FOLLOWING), pl.Workload(batch_size=16)
     free = pl.partition(tiny_graph(2), machine, work, minimize="tpot_s")
@@ -123,6 +126,7 @@ def test_a_limit_on_power_that_follows_the_plan_is_kept_and_costs_speed():
     assert (held.status, held.objective > free.objective) == ("optimal", True)
 
 
+@pytest.mark.slow
 def test_a_search_ends_at_what_is_enough_and_where_nothing_is_of_use():
     whole = Search(candidates(batch_size=64))
     whole.run()

@@ -32,6 +32,7 @@ def asked(field: str) -> dict[str, str]:
     return {"maximize" if field in HIGHER_IS_BETTER else "minimize": field}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", ["engine", "any"])
 @pytest.mark.parametrize("arrivals", ARRIVALS)
 @pytest.mark.parametrize("field", ["ttft_s", "tpot_s", "request_s", "tokens_per_s"])
@@ -94,6 +95,7 @@ def test_of_an_engine_too(engine, arrivals):
     assert waited > 0
 
 
+@pytest.mark.slow
 def test_limits_count_the_wait():
     machine = tight(2, 1.6)
     fastest = pl.partition(GRAPH, machine, WORK, minimize="ttft_s")
@@ -144,6 +146,7 @@ def test_what_is_not_known_in_time_is_not_claimed():
         seated_spaces([space], deadline=0.0)
 
 
+@pytest.mark.slow
 def test_a_plan_that_holds_fewer_is_not_confirmed():
     machine = tight(2, 1.6)
     found = pl.partition(GRAPH, machine, WORK, minimize="tpot_s")
@@ -178,6 +181,7 @@ def test_the_report_says_first_who_waits():
     assert f"{queued} of the 40 sequences wait" in result_html(found)
 
 
+@pytest.mark.slow
 def test_what_is_explained_is_one_number_in_flight():
     machine = tight(2, 1.6)
     found = pl.partition(GRAPH, machine, WORK, minimize="tpot_s")
@@ -191,6 +195,7 @@ def test_what_is_explained_is_one_number_in_flight():
     assert told.why().objective == found.objective
 
 
+@pytest.mark.slow
 def test_more_chips_seat_those_who_wait():
     # A process keeps three in flight, so seven take three processes, and thirteen more than four.
     graph = chain(layer("first", matmul()), layer("second", matmul()))

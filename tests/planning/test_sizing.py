@@ -135,6 +135,7 @@ def test_of_very_many_sizes_some_are_asked_and_little_is_proved(monkeypatch):
         fewest_chips(GRAPH, machine, workload, limits={"tpot_s": 1e-9})
 
 
+@pytest.mark.slow
 def test_plans_of_any_form_are_sized_too():
     topology = node_of(2, 2)
     found = sized(GRAPH, topology, RATE, {"tpot_s": 3e-4}, space="any")
@@ -176,6 +177,7 @@ def test_every_plan_on_so_many_chips_finds_room_on_the_size_that_settles_it(fabr
     assert seen > 50
 
 
+@pytest.mark.slow
 @example(widths=[1, 9], replicas=2)
 @given(widths=st.lists(st.integers(1, 12), min_size=1, max_size=8), replicas=st.integers(1, 5))
 def test_so_do_plans_whose_stages_are_unlike(widths, replicas):
@@ -189,6 +191,7 @@ def test_so_do_plans_whose_stages_are_unlike(widths, replicas):
     assert bases[-1] + end <= room
 
 
+@pytest.mark.slow
 @given(chips=st.integers(1, 60), alike=st.booleans())
 def test_a_size_settles_what_it_has_room_for_and_no_more(chips, alike):
     extent = Extent("tiny", node_of(4, 16), None)
@@ -197,6 +200,7 @@ def test_a_size_settles_what_it_has_room_for_and_no_more(chips, alike):
     assert settled == 64 or extent.room_for(settled + 1, alike=alike) > chips
 
 
+@pytest.mark.slow
 def test_more_chips_of_the_same_machine_never_need_more():
     topology = node_of(3, 4)
     workload = RATE.replace(requests_per_s=12000.0)
@@ -235,6 +239,7 @@ def test_users_at_once_do_not_wait():
         fewest_chips(GRAPH, node_of().replace(chips=1), users)
 
 
+@pytest.mark.slow
 def test_a_model_without_demand_has_to_fit():
     chip = tiny_chip(GRAPH.weight_bytes * 0.7)
     assert sized(GRAPH, node_of(chip=chip), None) == one_by_one(
@@ -243,6 +248,7 @@ def test_a_model_without_demand_has_to_fit():
     assert sized(GRAPH, node_of(), None) == 1
 
 
+@pytest.mark.slow
 def test_a_limit_on_chips_is_kept_beside_ours_and_told_as_it_was_given():
     found = fewest_chips(GRAPH, node_of(), RATE, limits={"chips": 7, "tpot_s": 1e-2})
     assert dict(found.limits) == {"chips": 7.0, "tpot_s": 1e-2}
@@ -270,6 +276,7 @@ def priced(topology: pl.Topology, name: str, usd: float | None, basis: str = "no
     return topology.replace(name=name, price=price)
 
 
+@pytest.mark.slow
 def test_chips_are_paid_in_whole_nodes_where_the_price_has_a_share_of_them():
     users = pl.Workload(batch_size=100, prompt_tokens=20, output_tokens=4)
     node = fewest_chips(GRAPH, priced(node_of(), "node", 3.0), users).machines[0]
@@ -285,6 +292,7 @@ def test_chips_are_paid_in_whole_nodes_where_the_price_has_a_share_of_them():
     assert (alone.bill.nodes, alone.bill.paid_chips, alone.usd_per_hour) == (None, 2, 6.0)
 
 
+@pytest.mark.slow
 def test_where_whole_nodes_are_paid_a_plan_that_needs_fewer_is_told_and_billed():
     """Three replicas of four chips take a node of six each; as many chips in two nodes do too."""
     machine = priced(node_of(6, 3), "six", 3.0)
@@ -303,6 +311,7 @@ def test_where_whole_nodes_are_paid_a_plan_that_needs_fewer_is_told_and_billed()
     assert sizing._on_fewest_nodes(asking, extent, sizing._Fewest(scattered, bound=13)) is None
 
 
+@pytest.mark.slow
 def test_sizes_in_between_are_not_explained(monkeypatch):
     explained = []
     honest = sizing.partition
@@ -317,6 +326,7 @@ def test_sizes_in_between_are_not_explained(monkeypatch):
     assert not any(explained)
 
 
+@pytest.mark.slow
 def test_the_cheapest_machine_stands_first_and_one_without_a_price_last():
     machines = [
         priced(node_of(), "silent", None),
@@ -332,6 +342,7 @@ def test_the_cheapest_machine_stands_first_and_one_without_a_price_last():
     )
 
 
+@pytest.mark.slow
 def test_prices_that_count_different_things_are_not_ranked():
     machines = [priced(node_of(), "dear", 3.0), priced(node_of(), "cheap", 2.0, "rental")]
     found = fewest_chips(GRAPH, machines, RATE)
@@ -341,6 +352,7 @@ def test_prices_that_count_different_things_are_not_ranked():
     assert "not ranked by price: usd_per_hour is not comparable" in found.notes[0]
 
 
+@pytest.mark.slow
 def test_prices_are_counted_alike_beside_a_machine_that_has_none():
     both = Price(
         usd_per_chip_hour=3.0,
@@ -360,6 +372,7 @@ def test_prices_are_counted_alike_beside_a_machine_that_has_none():
     assert [one.bill.basis for one in found.machines] == ["rental", "rental", "unknown"]
 
 
+@pytest.mark.slow
 def test_a_machine_that_cannot_do_it_has_a_row_that_says_why():
     small = node_of(chip=tiny_chip(1e6))
     found = fewest_chips(GRAPH, {"small": small, "large": node_of()}, RATE)
@@ -372,6 +385,7 @@ def test_a_machine_that_cannot_do_it_has_a_row_that_says_why():
         fewest_chips(GRAPH, {"small": small, "same": small}, RATE)
 
 
+@pytest.mark.slow
 def test_the_plan_costs_the_same_on_the_machine_that_is_told():
     row = fewest_chips(GRAPH, node_of(4, 8), RATE, limits={"tpot_s": 3e-4}).machines[0]
     asked = row.result
@@ -381,6 +395,7 @@ def test_the_plan_costs_the_same_on_the_machine_that_is_told():
     assert pl.verify(asked.certificate()).confirmed
 
 
+@pytest.mark.slow
 def test_times_are_the_percentiles_that_are_limited_and_what_they_are_surely_kept_to():
     limits = {"ttft_p50_s": 1.0, "ttft_p99_s": 1.0, "request_s": 10.0}
     row = fewest_chips(GRAPH, node_of(), RATE, limits=limits, sure=0.8).machines[0]
@@ -397,6 +412,7 @@ def test_times_are_the_percentiles_that_are_limited_and_what_they_are_surely_kep
     ]
 
 
+@pytest.mark.slow
 def test_a_time_without_end_has_no_figure():
     row = fewest_chips(GRAPH, node_of().replace(chips=1), RATE).machines[0]
     most = row.headroom.capacity
@@ -456,6 +472,7 @@ def test_an_open_stream_without_a_demand_is_refused(limits, sentence):
         fewest_chips(GRAPH, node_of(), stream, limits=limits)
 
 
+@pytest.mark.slow
 def test_limits_have_units_and_one_on_chips_as_text_is_kept_too():
     found = fewest_chips(GRAPH, node_of(), RATE, limits={"chips": "7", "tpot_s": "10 ms"})
     assert dict(found.limits) == {"chips": 7.0, "tpot_s": 1e-2}

@@ -33,6 +33,7 @@ def search(case, **options):
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=KINDS)
 def test_a_search_that_is_stopped_says_by_what_and_keeps_its_best_plan(case):
     whole = search(case)
@@ -50,6 +51,7 @@ def test_a_search_that_is_stopped_says_by_what_and_keeps_its_best_plan(case):
     assert 0 < stopped.bound <= whole.best.value * (1 + 1e-9) <= stopped.best.value * (1 + 2e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=KINDS)
 def test_without_time_there_is_a_plan_and_nothing_is_proved(case):
     with ticking(0.0):
@@ -65,6 +67,7 @@ def test_before_all_forms_are_open_nothing_is_proved(case):
     assert (search_.bound, search_.spread) == (0.0, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=KINDS)
 def test_what_is_good_enough_or_hopeless_ends_a_search(case):
     whole = search(case)

@@ -113,6 +113,7 @@ def test_a_group_that_straddles_nodes_counts_the_most_in_one_and_the_nodes_touch
     assert spans_of(machine(wired("switch", 8), across(4)), first, count) == spans
 
 
+@pytest.mark.slow
 @given(st.tuples(st.integers(2, 4), st.integers(2, 4), st.integers(2, 3)), st.data())
 def test_spans_are_what_counting_the_chips_one_by_one_finds(units, data):
     inner, middle, outer = units
@@ -201,6 +202,7 @@ def test_part_of_a_ring_is_a_chain_and_a_line_of_a_torus_is_a_ring():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.xfail(
     strict=True,
     reason="spans do not say where a group begins, so a bent one is priced as a closed line",
@@ -483,6 +485,7 @@ def test_a_collective_goes_by_way_of_other_units_where_that_is_quicker():
     assert microseconds(roundabout, "all_gather", (8,)) == pytest.approx(2 + 1 + 12.5, rel=1e-12)
 
 
+@pytest.mark.slow
 @given(st.floats(0, 1e8), st.integers(2, 8), st.floats(1, 10), st.floats(1e9, 1e11))
 def test_a_wider_detour_is_never_slower(tensor_bytes, ranks, factor, bandwidth):
     narrow = machine(wired("full-mesh", 8, detour_bandwidth_bytes_per_s=bandwidth))
@@ -530,6 +533,7 @@ def groups(draw):
     return topology, spans_of(topology, first, draw(st.integers(1, topology.chips - first)))
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(groups(), st.sampled_from(KINDS), st.floats(0, 1e10), st.floats(0, 1e10))
 def test_more_bytes_are_never_faster(group, kind, tensor_bytes, more):
@@ -538,6 +542,7 @@ def test_more_bytes_are_never_faster(group, kind, tensor_bytes, more):
     assert longer >= group_collective_s(topology, kind, spans, tensor_bytes)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(groups(), st.sampled_from(KINDS), st.floats(0, 1e10), st.floats(1, 100), st.integers(0, 1))
 def test_a_better_level_is_never_slower(group, kind, tensor_bytes, factor, number):
@@ -644,6 +649,7 @@ def test_all_tokens_are_gathered_where_that_is_all_there_is_or_cheaper():
     assert not offers(nodes, "all_to_all", (8, 2))
 
 
+@pytest.mark.slow
 @given(st.floats(1, 8), st.floats(1, 2), st.floats(1, 4), st.sampled_from([0.0, 1e3, 1e6, 1e9]))
 def test_fewer_copies_and_faster_links_are_never_slower(inside, outside, faster, sent):
     fewer, more = Copies((inside, outside), 16), Copies((inside + 1, outside + 0.1), 16)

@@ -37,6 +37,7 @@ def test_more_steps_cost_in_proportion(name):
     assert twenty.image_s - ten.image_s == pytest.approx(10 * ten.step_s)
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(
     st.sampled_from(["sdxl", "flux-1", "sana-1.6b", "pixart-sigma"]), st.integers(256, 1500), st.integers(256, 1500),
@@ -83,6 +84,7 @@ def test_energy_is_power_held_until_the_batch_is_ready():
     assert score.samples_per_s == pytest.approx(4 / score.image_s)
 
 
+@pytest.mark.slow
 def test_replicas_share_out_the_batch():
     one, two = score_of("sdxl", batch=2), score_of("sdxl", batch=4, chips=2, data=2)
     assert two.image_s == pytest.approx(one.image_s)

@@ -288,6 +288,7 @@ def test_a_narrow_draft_takes_the_largest_degree_that_its_heads_allow():
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.integers(0, 10_000))
 def test_nothing_kept_is_never_better_than_no_drafts_and_all_kept_is_a_pass_for_all(seed):
@@ -357,6 +358,7 @@ def test_a_plan_with_drafts_is_as_good_as_the_exhaustive_oracles(way):
         feasible += agrees(graph, topology, workload, field)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["tpot_s", "chips"])
 def test_under_a_rate_drafts_are_planned_as_well_as_by_the_exhaustive_oracle(field):
     feasible = case = 0
@@ -376,6 +378,7 @@ def test_under_a_rate_drafts_are_planned_as_well_as_by_the_exhaustive_oracle(fie
         feasible += agrees(graph, topology, workload.replace(requests_per_s=rate), field)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["tpot_s", "energy_per_token_j"])
 def test_on_a_cluster_drafts_are_planned_as_well_as_by_the_exhaustive_oracle(field):
     feasible = case = 0
@@ -397,6 +400,7 @@ def test_on_a_cluster_drafts_are_planned_as_well_as_by_the_exhaustive_oracle(fie
         assert found.objective == pytest.approx(value, rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["tpot_s", "tokens_per_s"])
 def test_certificates_and_reasons_know_the_draft(field):
     graph, machine = tiny_graph(3), tiny_topology(4)
@@ -410,6 +414,7 @@ def test_certificates_and_reasons_know_the_draft(field):
     assert result.why().binding
 
 
+@pytest.mark.slow
 def test_a_lost_chip_is_planned_around_with_drafts():
     graph, machine = tiny_graph(3), tiny_topology(4)
     result = pl.partition(graph, machine, WORK.replace(speculation=SPECULATION))
@@ -435,6 +440,7 @@ def test_what_makes_no_tokens_is_not_drafted_for():
             Speculation(draft=graph)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("field", "rate"), [("tpot_s", 0.0), ("tpot_s", 0.5), ("energy_per_token_j", 0.9)]
 )
@@ -458,6 +464,7 @@ def test_an_open_number_of_drafted_tokens_is_the_best_of_all(field, rate):
     assert pl.verify(found.certificate()).confirmed
 
 
+@pytest.mark.slow
 def test_without_time_an_open_number_of_drafted_tokens_is_still_bounded():
     graph, machine, open_ = (
         tiny_graph(2),

@@ -107,6 +107,7 @@ def test_no_block_no_rule_and_weights_that_are_not_quantised_may_be_cut(graph, s
     assert block_fault(graph, software, Split(8, 1, 1, 1)) is None
 
 
+@pytest.mark.slow
 @given(
     tensor=st.sampled_from((1, 2, 4, 8, 16)),
     block=st.sampled_from((32, 64, 128)),

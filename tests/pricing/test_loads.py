@@ -193,6 +193,7 @@ def test_nothing_shrinks_where_more_comes_or_any_time_is_longer(load, which, fac
                 assert more.late_fraction(field, near) >= load.late_fraction(field, near) - 1e-9
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(loads(), st.floats(0.3, 1.0))
 def test_a_percentile_is_the_time_that_as_many_are_late_for(load, share):
@@ -202,6 +203,7 @@ def test_a_percentile_is_the_time_that_as_many_are_late_for(load, share):
         assert load.late_fraction(field, limit * (1 - 1e-3)) >= (1 - 0.999 * share) * (1 - 1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(loads(), st.floats(0.3, 0.999), st.floats(0.5, 1.5))
 def test_whether_too_many_are_late_is_told_as_the_share_itself_says(load, share, factor):

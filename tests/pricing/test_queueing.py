@@ -129,6 +129,7 @@ def worst(found: dict[tuple[str, float], float]) -> float:
     return max(map(abs, found.values()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [0.2, 0.7])
 @pytest.mark.parametrize("size", [SIZES[0], SIZES[4]])
 def test_percentiles_are_those_of_an_engine_that_is_played_through(size, load):
@@ -228,6 +229,7 @@ def test_means_are_those_of_an_engine_that_is_played_through(load):
         assert getattr(score, field) == pytest.approx(times[field].mean(), rel=0.15)
 
 
+@pytest.mark.slow
 def test_the_batch_is_the_smallest_at_which_as_many_leave_as_come():
     for graph, degrees in (
         (GRAPH, {}), (GRAPH, {"pipeline_parallel": 2}), (GRAPH, {"data_parallel": 2, "tensor_parallel": 2}),
@@ -278,6 +280,7 @@ def test_what_is_served_is_what_comes_and_what_is_held_is_paid_for():
     assert score.energy_per_token_j == pytest.approx(score.power_w / 350.0)
 
 
+@pytest.mark.slow
 def test_percentiles_grow_with_the_probability_and_with_the_rate():
     plan, prices = plan_and_prices()
     work = pl.Workload(requests_per_s=1.0, prompt_tokens=200, output_tokens=100)

@@ -118,6 +118,7 @@ def test_who_has_a_place_is_left_alone():
     assert score(6).queued_s == 0.0
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     most=st.integers(1, 12),
@@ -136,6 +137,7 @@ def test_more_clients_wait_longer_and_get_no_more_out_of_a_full_plan(most, clien
     assert few.batch_size + few.queued == clients
 
 
+@pytest.mark.slow
 @given(most=st.integers(1, 11), clients=st.integers(1, 40))
 def test_more_places_never_make_the_wait_longer(most, clients):
     work = SIX.replace(batch_size=clients)
@@ -144,6 +146,7 @@ def test_more_places_never_make_the_wait_longer(most, clients):
     assert more.queued_s <= fewer.queued_s * (1 + 1e-9)
 
 
+@pytest.mark.slow
 @given(most=st.integers(1, 40), clients=st.integers(1, 200))
 def test_batches_that_start_together_are_the_fewest(most, clients):
     seats = pl.Workload(batch_size=clients, arrivals="together").seated(most)

@@ -648,6 +648,7 @@ def test_the_search_packs_prompts_as_the_score_does(objective, space):
         assert found.objective >= max(values) * (1 - 1e-9)
 
 
+@pytest.mark.slow
 @given(st.floats(0, 0.99), st.floats(0, 0.99), st.integers(1, 20_000))
 def test_more_of_a_prompt_cached_is_never_slower(one, other, prompt_tokens):
     graph, topology = load_model("llama-3.1-8b"), load_topology("hgx-h100", chips=1)
@@ -733,6 +734,7 @@ def test_what_a_host_computes_is_no_work_of_the_chips():
     assert (found.flop[0], found.moved_bytes[0]) == (200, 260)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     mode=st.sampled_from(("streams", "layers")),

@@ -95,6 +95,7 @@ def test_of_pictures_texts_are_encoded_once_and_weights_read_in_every_step():
     assert far.prefill_bytes + far.decode_bytes / graph.steps == pytest.approx(away, rel=0.05)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(
     machine=st.sampled_from(["hgx-h100", "upmem-pim", "tpu-v5e", "groq-lpu-chain"]),

@@ -127,6 +127,7 @@ def test_prompts_that_queue_together_fill_passes():
     assert first_share(packing(2, 0), 0.0) == 1.0
 
 
+@pytest.mark.slow
 @given(others=st.floats(0.0, 1e4), more=st.floats(1.0, 10.0), packs=st.integers(1, 10))
 def test_more_prompts_take_more_passes_but_each_of_them_less(others, more, packs):
     at = packing(10 // packs, 10)
@@ -169,6 +170,7 @@ def most_of(ranks: int, mean: float) -> float:
     return total
 
 
+@pytest.mark.slow
 @given(ranks=st.sampled_from((2, 4, 8, 16)), mean=st.floats(0.002, 30.0))
 def test_the_most_prompts_of_any_rank_are_near_the_exact_sum(ranks, mean):
     at = packing(10, 49, rounds=6, packs=False)
@@ -323,6 +325,7 @@ ALMOST = 1 + 1e-12
 TIMES = ("ttft_s", "tpot_s", "request_s")
 
 
+@pytest.mark.slow
 @given(PIPELINES, SHARES)
 @settings(max_examples=200)
 def test_on_one_stage_nobody_trails(pipeline, share):
@@ -333,6 +336,7 @@ def test_on_one_stage_nobody_trails(pipeline, share):
     assert one.timing(interruption_share=share).tpot_s == pytest.approx(one.turn_s(share))
 
 
+@pytest.mark.slow
 @given(PIPELINES, SHARES, st.integers(1, 40), st.integers(0, 4), st.floats(1.0, 8.0))
 @settings(max_examples=150)
 def test_more_load_is_never_quicker(pipeline, share, more, chunks, longer):
@@ -351,6 +355,7 @@ def test_more_load_is_never_quicker(pipeline, share, more, chunks, longer):
             assert getattr(base, name) <= getattr(loaded, name) * ALMOST
 
 
+@pytest.mark.slow
 @given(PIPELINES, SHARES)
 @settings(max_examples=200)
 def test_a_token_breaks_down_into_what_it_waits_for(pipeline, share):
@@ -361,6 +366,7 @@ def test_a_token_breaks_down_into_what_it_waits_for(pipeline, share):
     assert timing.tpot_s >= passing / ALMOST
 
 
+@pytest.mark.slow
 @given(PIPELINES)
 def test_a_prompt_that_is_met_takes_at_least_its_way_through_the_pipeline(pipeline):
     trail = trail_of(

@@ -249,6 +249,7 @@ def as_written(style, prefix, layer, name):
     return f"re:.*{escaped}.*" if style == "search" else rf"re:{escaped}(\..*)?$"
 
 
+@pytest.mark.slow
 @given(
     spelled=st.sampled_from(SPELLED),
     prefix=st.sampled_from(PREFIXES),
@@ -268,6 +269,7 @@ def test_what_a_list_ignores_stays_at_16_bit_in_every_spelling(spelled, prefix, 
     assert not storage.remarks
 
 
+@pytest.mark.slow
 @given(seed=st.randoms(use_true_random=False))
 def test_the_order_of_keys_changes_nothing(seed):
     def shuffled(value):
@@ -324,6 +326,7 @@ GARBAGE = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     quantised=GARBAGE,

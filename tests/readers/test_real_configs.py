@@ -22,6 +22,7 @@ def test_real_files_are_read_right():
     assert len(wrong) <= 1, wrong
 
 
+@pytest.mark.slow
 def test_every_true_count_stands_on_the_page():
     page = PAGE.read_text(encoding="utf-8")
     with COUNTS.open(encoding="utf-8") as table:

@@ -49,6 +49,7 @@ def test_who_reads_less_says_so() -> None:
         read_yaml("a: 12345678", "the manifest", most_bytes=10)
 
 
+@pytest.mark.slow
 def test_without_the_library_the_way_to_get_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "yaml", None)
     with pytest.raises(InputError, match=r"spread-planner\[yaml\]"):

@@ -24,6 +24,7 @@ def front_of_a_node(requests_per_s: float | None = None, **options) -> Front:
     return pl.pareto(tiny_graph(4), tiny_topology(4).replace(power=FOLLOWING), work, **options)
 
 
+@pytest.mark.slow
 def test_a_front_shows_itself_and_comes_back_from_json():
     front = front_of_a_node()
     assert "within 5 %" in str(front)

@@ -85,6 +85,7 @@ def test_every_answer_is_one_short_line_that_names_its_class(result):
         assert len(line) <= LINE
 
 
+@pytest.mark.slow
 def test_of_many_machines_or_pools_a_few_are_named():
     assert lines.cluster_line(cluster()).endswith("d: 1 × tiny of d, 1 more pools")
     sizing = pl.fewest_chips(

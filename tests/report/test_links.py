@@ -45,6 +45,7 @@ def test_a_stage_hands_on_over_the_level_between_nodes(piped):
     assert loads[0, 1].fabric != loads[0, 0].fabric
 
 
+@pytest.mark.slow
 def test_tokens_go_to_experts_on_other_chips():
     work = WORK.replace(batch_size=64)
     spread = priced("mixtral-8x7b", "hgx-h100", 8, work, expert_parallel=8, data_parallel=8)
@@ -53,6 +54,7 @@ def test_tokens_go_to_experts_on_other_chips():
     assert load.share < 1
 
 
+@pytest.mark.slow
 def test_the_picture_shows_every_unit_and_names_every_level(piped):
     picture = links_picture(piped)
     words = [one.get_text() for one in texts_of(picture.figure)]
@@ -65,6 +67,7 @@ def test_the_picture_shows_every_unit_and_names_every_level(piped):
     assert f"{100 * most:.2g} %" in words
 
 
+@pytest.mark.slow
 def test_equal_units_share_a_row():
     idle = links_picture(priced("llama-3.1-8b", "hgx-h100", 64, tensor_parallel=8))
     words = [one.get_text() for one in texts_of(idle.figure)]
@@ -72,6 +75,7 @@ def test_equal_units_share_a_row():
     assert faults_of(idle.figure) == []
 
 
+@pytest.mark.slow
 def test_every_hatch_of_a_bar_is_in_the_key(piped):
     figure = links_picture(piped).figure
     bars = {

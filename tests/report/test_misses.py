@@ -1,5 +1,7 @@
 """Near misses in words."""
 
+import pytest
+
 import planner as pl
 from planner.report.html import result_html
 from planner.report.misses import near_miss_line, near_miss_lines, quick_misses
@@ -24,6 +26,7 @@ def test_a_line_says_what_is_better_and_what_it_breaks_by_how_much():
     assert str(miss) == LINE
 
 
+@pytest.mark.slow
 def test_an_answer_tells_its_near_misses_in_text_and_html():
     found = answer()
     assert f"near miss: {LINE}" in str(found)

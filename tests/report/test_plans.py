@@ -167,6 +167,7 @@ def free():
     return pl.partition(tiny_moe(3), machine, WORKLOAD, minimize="tpot_s", space="any")
 
 
+@pytest.mark.slow
 def test_a_result_says_from_which_plans_it_was_chosen(result):
     assert "chosen from: any plan, since the rules of plain's engine are not known" in str(result)
     machine = tiny_topology(4, software=WITH_ENGINE)

@@ -29,6 +29,7 @@ def bars(figure):
     return {trace.name: list(trace.x) for trace in figure.data if trace.type == "bar"}
 
 
+@pytest.mark.slow
 def test_the_bars_of_the_breakdown_sum_to_the_time_of_a_token(result):
     by_cause = bars(result.plot("breakdown"))
     assert sum(sum(values) for values in by_cause.values()) == pytest.approx(
@@ -40,6 +41,7 @@ def test_the_bars_of_the_breakdown_sum_to_the_time_of_a_token(result):
         )
 
 
+@pytest.mark.slow
 def test_each_bar_of_the_breakdown_is_its_cause(result):
     for cause in CAUSES:
         seconds = [getattr(stage, f"{cause}_s") for stage in result.score.breakdown]

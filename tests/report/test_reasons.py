@@ -2,12 +2,15 @@
 
 import json
 
+import pytest
+
 import planner as pl
 from planner.answers.reasons import Alternative, Binding, Reasons, ShadowPrice
 from tests.instances import tiny_graph
 from tests.planning.test_reasons import WORK, two_nodes
 
 
+@pytest.mark.slow
 def test_reasons_show_themselves_as_text_and_html_and_come_back_from_json():
     reasons = pl.partition(tiny_graph(2), two_nodes(), WORK, minimize="tpot_s").why()
     text = str(reasons)

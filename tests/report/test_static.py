@@ -23,6 +23,7 @@ def picture():
         return Picture(figure, "A line & a title", {"the-line": "it rises"})
 
 
+@pytest.mark.slow
 def test_a_picture_is_the_same_to_the_byte_and_keeps_its_texts():
     first, second = picture().svg(), picture().svg()
     assert first == second
@@ -37,6 +38,7 @@ def test_a_picture_is_the_same_to_the_byte_and_keeps_its_texts():
     assert picture()._repr_png_().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_settings_of_the_user_change_nothing_and_are_left_alone():
     import matplotlib
 
@@ -77,6 +79,7 @@ def test_boxes_meet_where_they_share_ground():
     assert not Box(1, 1, 11, 9).is_in(box)
 
 
+@pytest.mark.slow
 @given(places, st.lists(places, max_size=5))
 def test_a_label_covers_nothing_and_stays_inside(point, others):
     taken = [Box.around(*point, 5, 5), *(Box.around(*other, 5, 5) for other in others)]

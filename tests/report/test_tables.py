@@ -1,5 +1,6 @@
 """Tables of sentences for a terminal."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +39,7 @@ def test_columns_without_room_are_left_out_from_the_right_and_named():
     assert cut_to_width(("a", "b"), [(wide, f"{exact}y")]).left_out == ("b",)
 
 
+@pytest.mark.slow
 @given(st.lists(st.text("abc ", max_size=200), min_size=1, max_size=6))
 def test_no_line_is_wider_than_a_terminal_and_no_word_is_lost(cells):
     made = framed(cells, [cells])

@@ -366,6 +366,7 @@ def test_a_pair_of_machines_is_told_with_what_sets_its_pace_and_what_each_holds(
     assert re.search(r"^  the link .*8\.19 kB cross it for a token$", text, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_result_on_a_cluster_names_its_pools_and_what_is_proved():
     cluster = pl.load_cluster("three-macs")
     graph = pl.load_model("llama-3.1-8b", weight_dtype="bf16")

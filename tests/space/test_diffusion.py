@@ -33,6 +33,7 @@ def test_no_plan_of_the_space_is_better(field):
     assert field in str(result)
 
 
+@pytest.mark.slow
 def test_the_best_is_no_worse_than_any_uniform_plan():
     best = pl.partition(FLUX, EIGHT, WORK, minimize="step_s").score.step_s
     for ways in (1, 2, 4, 8):

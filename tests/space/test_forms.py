@@ -67,6 +67,7 @@ def test_one_stage_takes_all_sequences_at_once(engine):
     assert batches.holding(9) == (1, 9)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(list(ENGINES.values())), st.integers(1, 9), st.integers(1, 200))
 def test_every_batch_is_cut_as_the_engine_says(engine, stages, sequences):
     micro_batches, largest = Batches(engine, stages).holding(sequences)

@@ -117,6 +117,7 @@ def test_a_given_batch_is_cut_every_way():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", [tiny_moe(3), tiny_graph(3)])
 @pytest.mark.parametrize("batch", [None, 7])
 def test_arrays_say_what_the_price_of_each_plan_says(graph, batch):

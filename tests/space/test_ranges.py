@@ -46,6 +46,7 @@ def ranges_of(form):
             yield from ranges_of(part)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_range_is_no_worse_than_any_number_in_it(machine):
     streams = streams_on(machine)

@@ -485,6 +485,7 @@ def test_joules_that_are_not_known_stay_so():
     assert np.isinf(grid.idle_w).all()
 
 
+@pytest.mark.slow
 def test_a_fine_grid_prices_many_plans_a_second():
     topology = pl.load_topology("hgx-h100", chips=64)
     graph = pl.load_model("llama-3.1-8b", weight_dtype="fp8")

@@ -27,6 +27,7 @@ def picture(fronts):
     return serving_fronts(fronts, tpot_s=0.004, ttft_s=0.1)
 
 
+@pytest.mark.slow
 def test_every_line_band_and_shade_is_named_and_nothing_is_cut(picture):
     words = [one.get_text() for one in texts_of(picture.figure)]
     for name in (

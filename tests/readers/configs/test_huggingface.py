@@ -479,6 +479,7 @@ COUNTED = json.loads((CONFIGS[0].parent.parent / "config_parameters.json").read_
 each on the meta device, with the keys that it leaves to its defaults and without."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", COUNTED, ids=lambda case: case["about"])
 def test_a_small_config_has_the_parameters_that_transformers_counts(tmp_path, case):
     counted = graph_of(tmp_path, case["fields"]).parameters

@@ -327,6 +327,7 @@ def test_a_large_tensor_is_named(tmp_path):
 MUTATIONS = 200
 
 
+@pytest.mark.slow
 def test_damaged_files_are_refused_in_one_sentence_or_read(tmp_path):
     """Bytes changed, cut out, doubled or cut off: never anything but a graph or an InputError."""
     originals = [
@@ -362,6 +363,7 @@ def test_damaged_files_are_refused_in_one_sentence_or_read(tmp_path):
     assert MUTATIONS // 4 < refused < MUTATIONS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "graph",
     [
@@ -461,6 +463,7 @@ def counted(onnx, path):
     return model, parameters, macs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIGHT)
 def test_all_light_networks_against_a_count_by_the_onnx_package(name):
     onnx, path = light(name)

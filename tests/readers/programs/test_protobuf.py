@@ -130,6 +130,7 @@ def test_the_limits_hold_real_models():
     assert MOST_FIELDS >= 500_000
 
 
+@pytest.mark.slow
 def test_many_fields_take_seconds_at_most():
     content = of_number(1, 1) * 200_000
     begin = time.process_time()

@@ -60,6 +60,7 @@ def affordable(source):
     return None
 
 
+@pytest.mark.slow
 @given(source=SOURCES | st.tuples(SOURCES, SOURCES).map("|".join), name=NAMES)
 def test_an_expression_matches_what_python_matches(source, name):
     pattern = affordable(source)
@@ -67,6 +68,7 @@ def test_an_expression_matches_what_python_matches(source, name):
         assert pattern.matches(name) == bool(re.match(source, name)), source
 
 
+@pytest.mark.slow
 @given(
     source=st.lists(st.sampled_from([*"ab.", "*", "?", "[ab]", "[!a]"]), min_size=1, max_size=6),
     name=NAMES,
@@ -125,6 +127,7 @@ def test_what_is_not_read_is_refused_with_its_field(source, reason):
     assert "weight_dtype" in str(refused.value)
 
 
+@pytest.mark.slow
 @given(source=st.text(alphabet="ab.*+?()[]{}|\\^$-,0123!=:<P", max_size=20), name=NAMES)
 def test_any_text_is_an_expression_or_is_refused(source, name):
     try:

@@ -122,6 +122,7 @@ def test_more_patterns_than_are_read_are_refused():
         rule_of("", PLAIN, "here")
 
 
+@pytest.mark.slow
 def test_patterns_of_single_layers_are_bounded_too():
     many = [f"model.layers.{number % 120}.*mlp*{number}" for number in range(4_000)]
     with pytest.raises(InputError, match="single layers"):

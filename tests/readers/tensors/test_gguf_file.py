@@ -65,6 +65,7 @@ def written(draw):
     return metadata, tensors
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(written(), st.sampled_from("<>"), st.sampled_from([2, 3]))
 def test_what_is_written_is_read(tmp_path_factory, both, order, version):
@@ -183,6 +184,7 @@ def test_a_file_that_was_cut_is_refused(tmp_path, length):
     refusal(file_of(tmp_path, held[:-length]))
 
 
+@pytest.mark.slow
 def test_the_most_texts_are_passed_over_in_a_moment(tmp_path):
     texts = MOST_TEXTS
     made = keyed(("I", 9), ("I", 8), ("Q", texts)) + bytes(8 * texts)

@@ -336,6 +336,7 @@ NAMED = st.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         NAMED,

@@ -55,6 +55,7 @@ def written(draw):
     return tensors
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(written(), st.none() | st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2))
 def test_what_is_written_is_read(tmp_path_factory, tensors, metadata):
@@ -240,6 +241,7 @@ def test_shapes_agree_with_the_formats_own_library(tmp_path):
     assert read.metadata == {"format": "np"}
 
 
+@pytest.mark.slow
 def test_what_we_take_the_formats_own_library_takes(tmp_path):
     library = pytest.importorskip("safetensors")
     draw = random.Random(7)
@@ -259,6 +261,7 @@ def test_what_we_take_the_formats_own_library_takes(tmp_path):
     assert taken > 100
 
 
+@pytest.mark.slow
 def test_more_tensors_than_any_checkpoint_has_are_refused(tmp_path):
     path = tmp_path / "model.safetensors.index.json"
     where = {f"{number}": "a.safetensors" for number in range(MOST_TENSORS + 1)}

@@ -1,9 +1,12 @@
 """The best of all plans of a member of a family."""
 
+import pytest
+
 import planner as pl
 from planner.studies.advantage.best_plans import best_plan
 
 
+@pytest.mark.slow
 def test_plans_are_those_that_engines_run_unless_any_is_asked_for():
     work = pl.Workload(batch_size=4)
     found = {}

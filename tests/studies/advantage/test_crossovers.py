@@ -139,6 +139,7 @@ def test_terms_move_the_articles_advantage_as_by_hand(fields, factor):
     assert advantage(**fields) / advantage() == pytest.approx(factor, rel=0.02)
 
 
+@pytest.mark.slow
 def test_longer_caches_are_more_bytes_which_lpus_feel_squared():
     assert advantage(prompt_tokens=8192) < advantage() > advantage(output_tokens=4096)
 

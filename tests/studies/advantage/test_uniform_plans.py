@@ -48,6 +48,7 @@ def test_on_more_chips_none_is_dearer_and_on_too_few_there_is_none(h100):
     assert all(one.score.chips <= 24 for one in found if one is not None)
 
 
+@pytest.mark.slow
 def test_lpus_have_micro_batches_that_divide_the_batch():
     plans = UniformPlans(pl.load_topology("groq-lpu-chain"), asked(workload=MANY))
     found = plans.best(member("moe", 3e10, "bf16"), 1188)

@@ -20,6 +20,7 @@ def test_a_claim_without_a_format_is_read_in_those_that_the_chip_multiplies_in()
     assert Case(Claim(name="x", topology="hgx-h100", weight_dtype="int4")).dtypes == ("int4",)
 
 
+@pytest.mark.slow
 def test_the_least_batch_is_where_the_best_plan_first_reaches_the_figure():
     case = Case(Claim(name="x", topology="hgx-h100", chips=1, model="llama-3.1-8b"))
     batch, tried = case.least_batch("fp8", "tokens_per_s", lambda score: score.tokens_per_s >= 2000)

@@ -16,6 +16,7 @@ def verdicts(price, claim: Claim) -> list:
     return list(price(Case(claim)))
 
 
+@pytest.mark.slow
 def test_a_rate_is_plausible_from_the_batch_at_which_the_best_plan_reaches_it():
     (finding,) = verdicts(prices.reach, Claim(name="x", tokens_per_s=2000, **EIGHT))
     assert finding.verdict == "plausible at batch"
@@ -148,6 +149,7 @@ def test_an_advantage_is_priced_on_both_machines():
     assert [one.verdict for one in verdicts(prices.advantage, unknown)] == ["plausible if"]
 
 
+@pytest.mark.slow
 def test_an_advantage_that_never_was_cannot_end():
     claim = Claim(
         name="x",

@@ -69,6 +69,7 @@ def test_values_without_a_plan_do_not_meet_the_target():
     assert 1e9 < room.value < 3e9
 
 
+@pytest.mark.slow
 def test_whole_figures_are_found_exactly():
     most = required(
         "workload.batch_size",
