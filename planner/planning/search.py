@@ -245,6 +245,8 @@ class Course(Generic[N]):
         self.spare: Best[N] = Best()
         """A plan that was found at once, for a search that is cut off before it has a better
         one."""
+        self.floor = 0.0
+        """Proved of all plans before they are told apart."""
         self.done = 0
         self.interrupted = False
 
@@ -366,8 +368,6 @@ class BoxSearch(Course[N], Generic[B, P, R, N]):
         takes a while."""
         self.spread = False
         """Whether all plans are in `open`."""
-        self.floor = 0.0
-        """Proved of all plans before they were put in boxes."""
 
     @property
     def bound(self) -> float:
