@@ -66,6 +66,8 @@ MOST_ALIKE = 16
 NARROW_SHARE, ROOT_SHARE, GRID_SHARE = 0.4, 0.7, 0.3
 """Of the time that is left, that may go to plans of an engine, then to bounds of all boxes, and then
 to a grid of uniform plans, before plans of any form are looked at."""
+ALONE_SHARE = 0.4
+"""Of the time, that may go to a plan at once on each kind of pool alone."""
 SELDOM = 8
 """Of wide boxes every so manieth is worth looking for a plan in."""
 MOST_GUESSED, LOOKS = 6, 50
@@ -246,7 +248,9 @@ class EngineSearch(LimitedCourse):
         if form.is_range:
             likely = max(form.fewest, min(form.stages, form.in_flight))
             span = span._replace(form=replace(form, fewest=0, in_flight=likely))
-        borders = self._own_cut(form.stages) if form.stages > 1 else (0, len(self.space.graph.layers))
+        borders = (
+            self._own_cut(form.stages) if form.stages > 1 else (0, len(self.space.graph.layers))
+        )
         if not borders:
             return None
 
@@ -576,7 +580,7 @@ class FreeSearch(Search):
                 problem = self.candidates.to_problem(box)
                 if problem is not None:
                     least = min(least, self.solver.root_bound(problem))
-            self.floor = least
+            self.floor = max(self.floor, least)
 
     def _uniform(self) -> Best[Plan]:
         """A plan to start from, where a grid of them is priced soon."""
@@ -593,6 +597,11 @@ class FreeSearch(Search):
         # Where rules are known the best plan of an engine is looked for first, and one at once.
         is_known = self.candidates.topology.software.engine.is_known
         return Best() if is_known else soon(self.candidates)
+
+    def early(self) -> Best[Plan]:
+        if not self.candidates.topology.software.engine.is_known:
+            return super().early()
+        return EngineSearch(self.candidates.of("engine"), time_limit_s=self.left_s).early()
 
     def _at_last(self) -> Best[Plan]:
         return first_plan(self.candidates)
@@ -694,19 +703,43 @@ class EngineClusterSearch(ClusterSearch):
             if self.candidates.cluster.pools[head].free_chips:
                 yield head
 
+    def early(self) -> Best[PooledPlan]:
+        # No search follows, so that all the time is for this.
+        heads = list(self._heads())
+        with allowance.until(self.deadline):
+            known = self._any_alone(heads, lambda alone, _: soon(alone))
+            better = self._any_alone(heads, self._early_alone)
+        return better if better.value < known.value else known
+
     def _soon(self) -> Best[PooledPlan]:
-        return self._any_alone(soon)
+        heads = list(self._heads())
+        known = self._any_alone(heads, lambda alone, _: soon(alone))
+        with allowance.in_part(math.inf, ALONE_SHARE) as is_limited:
+            better = self._any_alone(heads, self._early_alone) if is_limited else known
+        return better if better.value < known.value else known
 
     def _at_last(self) -> Best[PooledPlan]:
-        return self._any_alone(first_plan)
+        return self._any_alone(list(self._heads()), lambda one, _: first_plan(one))
 
-    def _any_alone(self, any_of: Callable[[Candidates], Best[Plan]]) -> Best[PooledPlan]:
-        """The best of the plans that are known at once of one pool alone."""
+    def _early_alone(self, alone: Candidates, share: float) -> Best[Plan]:
+        """A plan on one pool, in a share of the time."""
+        if not alone.topology.software.engine.is_known:
+            return Best()
+        with allowance.in_part(math.inf, share):
+            return EngineSearch(alone.of("engine"), time_limit_s=allowance.left_s()).early()
+
+    def _any_alone(
+        self, heads: list[int], any_of: Callable[[Candidates, float], Best[Plan]]
+    ) -> Best[PooledPlan]:
+        """The best of the plans that are soon known of one pool alone, each in its share of the
+        time that is left."""
         best: Best[PooledPlan] = Best()
-        for head in self._heads():
-            known = self._as_pooled(head, any_of(self._alone(head)).plan)
-            if known.value < best.value:
-                best = known
+        with suppress(TimeUpError):
+            for number, head in enumerate(heads):
+                share = 1.0 / (len(heads) - number)
+                known = self._as_pooled(head, any_of(self._alone(head), share).plan)
+                if known.value < best.value:
+                    best = known
         return best
 
     def loose_bound(self) -> float:

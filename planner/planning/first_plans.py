@@ -99,9 +99,7 @@ def likely(candidates: Candidates) -> Iterator[tuple[Split, int]]:
                 yield split, stages
 
 
-def _unlike(
-    candidates: Candidates, splits: Sequence[Split], narrower: float
-) -> Iterator[Split]:
+def _unlike(candidates: Candidates, splits: Sequence[Split], narrower: float) -> Iterator[Split]:
     """Of some splits those that are not much alike, the widest first that stay on one fabric."""
     levels = candidates.topology.levels
     inside = levels[0].span_chips if levels else 1

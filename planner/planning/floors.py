@@ -16,6 +16,7 @@ from planner.pricing.loads import PERCENTILES
 from planner.pricing.price_list import Split
 from planner.solver.chain import thresholds
 from planner.space.candidates import Candidates
+from planner.workload import Workload
 
 LATENCIES = ("ttft_s", "tpot_s", "request_s", "tokens_per_s_per_user")
 """Fields that one sequence alone has at their best."""
@@ -29,7 +30,10 @@ def floor_of(candidates: Candidates) -> float:
     field = _told_by(candidates)
     if field is None:
         return 0.0
-    least = _of_replica(candidates, field)
+    if candidates.workload.is_stream and field in ("ttft_s", "request_s"):
+        least = _of_stream(candidates, field)
+    else:
+        least = _of_replica(candidates, field, candidates.workload)
     # That there is no plan at all is for the search to prove.
     return LESS * _of_all(candidates, field, least) if math.isfinite(least) else 0.0
 
@@ -64,9 +68,19 @@ def _wanted_tokens_per_s(candidates: Candidates) -> float:
     return max(limits.get("tokens_per_s", 0.0), requests)
 
 
-def _of_replica(candidates: Candidates, field: str) -> float:
-    """Canonical value of a field that no replica is below, whatever it has in flight."""
+def _of_stream(candidates: Candidates, field: str) -> float:
+    """How long a first token or a request takes at least where others come when they like: nobody
+    may be there whose round would be waited for, as where only prompts are met."""
     work = candidates.workload
+    first_s = _of_replica(candidates, "ttft_s", work.replace(output_tokens=1))
+    if field == "ttft_s":
+        return first_s
+    return first_s + (work.output_tokens - 1) * _of_replica(candidates, "tpot_s", work)
+
+
+def _of_replica(candidates: Candidates, field: str, work: Workload) -> float:
+    """Canonical value of a field that no replica is below, whatever it has in flight of a
+    workload."""
     arrivals = "together" if work.arrivals == "together" else "steady"
     single = work.replace(batch_size=None, queued=0, requests_per_s=None, arrivals=arrivals)
     question = replace(candidates.question, objective=field, limits=(), sure=None)
@@ -90,7 +104,7 @@ def _of_replica(candidates: Candidates, field: str) -> float:
 def _of_all(candidates: Candidates, field: str, least: float) -> float:
     """Canonical value of the objective, from that of one replica."""
     asked = candidates.question.objective
-    if field != EACH or asked == EACH and not _counts_chips(candidates):
+    if field != EACH or (asked == EACH and not _counts_chips(candidates)):
         return least
     if asked in TOTALS:
         each = least / (candidates.topology.chips - len(candidates.exclude))

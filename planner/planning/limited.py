@@ -5,6 +5,7 @@ takes long.
 None of it touches what a search finds and proves when it comes to its end.
 """
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -35,9 +36,15 @@ class LimitedCourse(Course[Plan]):
     is_part = False
     """Whether it searches on behalf of another, which knows a plan and a bound of its own."""
 
+    def early(self) -> Best[Plan]:
+        # No search follows, so that all the time is for few splits.
+        with allowance.until(self.deadline), suppress(TimeUpError):
+            return self._among_few(math.inf, 1.0)
+        return Best()
+
     def _soon(self) -> Best[Plan]:
         known = self._at_once()
-        better = self._among_few()
+        better = self._among_few(FEW_S, FEW_SHARE)
         return better if better.value < known.value else known
 
     def _at_once(self) -> Best[Plan]:
@@ -47,10 +54,10 @@ class LimitedCourse(Course[Plan]):
     def _at_last(self) -> Best[Plan]:
         return first_plan(self.candidates)
 
-    def _among_few(self) -> Best[Plan]:
+    def _among_few(self, most_s: float, share: float) -> Best[Plan]:
         """The best plan of few splits, as far as a part of the time goes; none where there is no
         limit to it."""
-        with allowance.in_part(FEW_S, FEW_SHARE) as is_limited:
+        with allowance.in_part(most_s, share) as is_limited:
             if not is_limited:
                 return Best()
             few = self._like(few_splits(self.candidates), time_limit_s=allowance.left_s())
@@ -70,7 +77,7 @@ class LimitedCourse(Course[Plan]):
     def _with_floor(self, told: Iterable[T]) -> Iterator[T]:
         """All that is told apart, one after the other; where that takes long, a bound of all plans
         is found in between."""
-        left_s = None if self.is_part else self.left_s
+        left_s = None if self.is_part or self.floor else self.left_s
         after = None if left_s is None else time.monotonic() + FLOOR_AFTER * left_s
         for one in told:
             if after is not None and time.monotonic() >= after:

@@ -116,7 +116,7 @@ def disaggregate_attention(
     if found.best is None and found.late:
         raise NoPlanFoundError(
             f"no pair of plans of {graph.name} was found in {elapsed_s:.1f} s; nothing is proved:"
-            " allow more time"
+            f" {allowance.remedy()}"
         )
     if found.best is None:
         raise _refusal(asked)

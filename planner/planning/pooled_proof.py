@@ -261,7 +261,11 @@ def _no_link(problem: PlacedProblem) -> Link:
 
 def _arcs(every: list[list[tuple[int, int, int]]]) -> _Arcs:
     """Of the arcs of each option."""
-    rows = [(target, source, option, link) for option, arcs in enumerate(every) for source, target, link in arcs]
+    rows = [
+        (target, source, option, link)
+        for option, arcs in enumerate(every)
+        for source, target, link in arcs
+    ]
     columns = np.array(sorted(rows), dtype=np.intp).reshape(len(rows), 4).T
     reached, firsts = np.unique(columns[0], return_index=True)
     return _Arcs(*columns[1:], reached, firsts)

@@ -365,7 +365,8 @@ def singles(boxes: Iterable[ClusterBox]) -> Iterator[ClusterBox]:
 def _replanning(before: Result, best: Result, lost: tuple[int, ...], search: _Moving) -> Replanning:
     if search.best is None:
         raise NoPlanFoundError(
-            "no plan without the lost chips was found in time; nothing is proved: allow more time"
+            "no plan without the lost chips was found in time; nothing is proved:"
+            f" {allowance.remedy()}"
         )
     plan = stages_alone(search.best.plan)
     if before.workload.batch_size is None:

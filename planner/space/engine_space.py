@@ -667,10 +667,8 @@ class EngineSpace:
     def with_cut(self, span: Span, borders: tuple[int, ...]) -> Found | None:
         """The plan of a span of one batch that is cut so, where it fits and keeps all limits."""
         at = self.moment(span)
-        if span.form.stages == 1:
-            peaks = self.alone(at)
-        else:
-            peaks = self.chain(span.form, at, at).peaks_of(borders)
+        whole = span.form.stages == 1
+        peaks = self.alone(at) if whole else self.chain(span.form, at, at).peaks_of(borders)
         if not np.isfinite(peaks).all():
             return None
         figures = self.figures(span.form, at, peaks)

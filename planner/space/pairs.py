@@ -241,9 +241,7 @@ def _experts_plan(graph: ModelGraph, cut: list[int], chips: int, straight: bool)
     return Plan(stages=tuple(stages))
 
 
-def points_of(
-    pair: Pair, replicas: int, most_sequences: int, *, coarsely: bool = False
-) -> Points:
+def points_of(pair: Pair, replicas: int, most_sequences: int, *, coarsely: bool = False) -> Points:
     """The ways to cut the batch, the given one or any; `coarsely`: of any some few."""
     given = pair.workload.batch_size
     if given is None:
