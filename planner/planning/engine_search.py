@@ -63,7 +63,7 @@ GRIDDED = (
 """Fields that a grid of uniform plans prices."""
 MOST_ALIKE = 16
 """Chips up to which plans without rules, but with one split, are searched as an engine's are."""
-NARROW_SHARE, ROOT_SHARE, GRID_SHARE = 0.4, 0.7, 0.3
+NARROW_SHARE, ROOT_SHARE, GRID_SHARE = 0.35, 0.9, 0.3
 """Of the time that is left, that may go to plans of an engine, then to bounds of all boxes, and then
 to a grid of uniform plans, before plans of any form are looked at."""
 ALONE_SHARE = 0.4
