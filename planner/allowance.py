@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
-from planner.errors import TimeUpError, TooLargeError
+from planner.errors import InputError, TimeUpError, TooLargeError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,6 +27,8 @@ BEYOND_S, BEYOND_SHARE = 0.25, 0.02
 """What is granted beyond a limit to round an answer off: seconds, and a share of the limit."""
 SHARE_OF_MEMORY = 0.5
 """Of the memory of this computer, that a question may take where nothing is said."""
+LEAST_BYTES = 100e6
+"""About what the program itself takes, whatever is asked: no limit may be lower."""
 USUAL_BYTES = 8e9
 """Where it is not known how much that is."""
 
@@ -83,6 +85,11 @@ def is_interrupted() -> bool:
     """Whether Ctrl-C has ended the question."""
     now = _current.get()
     return now is not None and now.interrupted
+
+
+def remedy() -> str:
+    """What helps a question that was cut off too early, in words."""
+    return "let it run longer" if is_interrupted() else "allow more time"
 
 
 def end() -> None:
@@ -168,6 +175,7 @@ def allowing(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     def called(*values: P.args, **given: P.kwargs) -> T:
         limits: dict[str, Any] = {one: given.get(one, default) for one, default in usual.items()}
+        _refuse_too_little(limits.get("memory_limit_bytes"))
         with allowed_for(**limits):
             try:
                 return function(*values, **given)
@@ -176,6 +184,16 @@ def allowing(function: Callable[P, T]) -> Callable[P, T]:
                 raise TimeUpError(interrupted=True) from None
 
     return called
+
+
+def _refuse_too_little(most_bytes: float | None) -> None:
+    """Refuse a limit that could not be kept: what is counted are tables, not the program."""
+    if most_bytes is not None and most_bytes < LEAST_BYTES:
+        raise InputError(
+            f"memory_limit_bytes (--memory-limit) must be at least {LEAST_BYTES / 1e6:.0f} MB, not"
+            f" {most_bytes / 1e6:.3g} MB: only large tables are counted, and the program itself takes"
+            " about that much"
+        )
 
 
 LIMITS = ("time_limit_s", "memory_limit_bytes")

@@ -113,7 +113,8 @@ class TimeUpError(NoPlanFoundError):
     def __init__(self, *, interrupted: bool = False) -> None:
         self.interrupted = interrupted
         how = "Ctrl-C came" if interrupted else "time ran out"
-        super().__init__(f"{how} before any plan was found; nothing is proved: allow more time")
+        remedy = "let it run longer" if interrupted else "allow more time"
+        super().__init__(f"{how} before any plan was found; nothing is proved: {remedy}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For processes that hand errors on."""

@@ -91,7 +91,7 @@ def test_a_verb_takes_its_limits_from_its_arguments():
 
     with ticking(0.0):
         assert verb() == (7.0, allowance.usual_memory_bytes())
-        assert verb(time_limit_s=1.0, memory_limit_bytes=5.0) == (1.0, 5.0)
+        assert verb(time_limit_s=1.0, memory_limit_bytes=5e8) == (1.0, 5e8)
         assert verb(time_limit_s=None)[0] is None
 
 

@@ -214,7 +214,8 @@ MemoryLimit = Annotated[
     str | None,
     typer.Option(
         "--memory-limit",
-        help="What a solve may take, such as 4GB; default: half of this computer's memory.",
+        help="What the large tables of a solve may take, such as 4GB, at least 100MB; the program"
+        " itself takes about 100MB besides; default: half of this computer's memory.",
     ),
 ]
 Shape = Annotated[str, typer.Option("--format", help="table or json.", callback=shape_of)]

@@ -537,12 +537,13 @@ def verify(
     that name; 6: not confirmed; 4: no time to confirm it; 2: something in it is false.
     """
     try:
-        verdict = pl.verify(
-            certificate,
-            time_limit_s=seconds(time_limit),
-            memory_limit_bytes=memory_bytes(memory_limit),
-            again=again,
-        )
+        with at_work("checking the bound anew"):
+            verdict = pl.verify(
+                certificate,
+                time_limit_s=seconds(time_limit),
+                memory_limit_bytes=memory_bytes(memory_limit),
+                again=again,
+            )
     except InputError as error:
         # What cannot be read is told with its file already.
         is_named = str(error).startswith(str(certificate))

@@ -11,7 +11,7 @@ import heapq
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from planner import allowance
 from planner.errors import TimeUpError
-from planner.solver.chain.problem import ChainProblem, Floats, Ints, Measure
+from planner.solver.chain.problem import ChainProblem, Floats, Ints, Larger, Measure
 
 CLOSE = 1e-6
 """Relative: figures closer than this are one."""
@@ -71,8 +71,9 @@ class Ways(Protocol):
     def least(
         self, runs: Floats, links: Floats, allowed: NDArray[np.bool_], *, together: np.ufunc
     ) -> Floats:
-        """The least total of runs and of links between them, by where the last one ends, shape
-        (ends,)."""
+        """The least total of runs and of links between them, by where the last one ends, under
+        several weighings, along the first axis of runs and of links, at once; shape (weighings,
+        ends)."""
 
 
 @dataclass
@@ -151,28 +152,22 @@ class BoxProof:
             "certify a plan of space 'engine', or of fewer layers",
         )
         run = problem.prefix[:, None, :, :] - problem.prefix[:, :, None, :]
-        self.sums = (
-            np.einsum("othr,osr->oths", run, problem.run_sums)
-            + problem.run_sums_fixed[:, None, None]
-        )
+        self.sums = run @ problem.run_sums.swapaxes(1, 2)[:, None]
+        self.sums += problem.run_sums_fixed[:, None, None]
         """Of every run, shape (options, tails, heads, sums)."""
-        self.peaks = (
-            np.einsum("othr,oqr->othq", run, problem.run_peaks)
-            + problem.run_peaks_fixed[:, None, None]
-        )
+        self.peaks = run @ problem.run_peaks.swapaxes(1, 2)[:, None]
+        self.peaks += problem.run_peaks_fixed[:, None, None]
         self.ways: Ways = Row(problem) if ways is None else ways
         self.fewest = np.zeros((self.ways.ends, self.peaks.shape[3]))
         """Least peaks of plans by where they end, shape (ends, peaks)."""
-        for peak in np.flatnonzero(
-            sum(
-                (self._heights(measure) for measure in problem.measures),
-                np.zeros(self.peaks.shape[3]),
-            )
-        ):
-            links = self.ways.link_peaks[..., peak]
-            self.fewest[:, peak] = self.ways.least(
-                self.peaks[..., peak], links, problem.feasible, together=np.maximum
-            )
+        of_any = sum((self._heights(one) for one in problem.measures), self.fewest[0])
+        counted = np.flatnonzero(of_any)
+        if len(counted):
+            loads = np.moveaxis(self.peaks[..., counted], -1, 0)
+            links = np.moveaxis(self.ways.link_peaks[..., counted], -1, 0)
+            self.fewest[:, counted] = self.ways.least(
+                loads, links, problem.feasible, together=np.maximum
+            ).T
         self.held = {
             measure.held: self._multiplier(measure.held)
             for measure in problem.measures
@@ -230,10 +225,17 @@ class BoxProof:
         would bring it to the claim."""
         beyond = (self.peaks[..., self.used] > highs[self.used]).any(axis=3)
         allowed, peaks = self.problem.feasible & ~beyond, np.maximum(self.fewest, lows)
-        values, enough = self._values(self.problem.objective, allowed, peaks)
-        values = values + self._plus(0, allowed)
-        for number, limit in enumerate(self.problem.limits, start=1):
-            reached = self._values(limit.measure, allowed, peaks)[0] + self._plus(number, allowed)
+        measures = self.problem.measures
+        # Ways are looked for under all weighings at once, which share most of the work.
+        asked = [[*_weighings(one), *self._added(number)] for number, one in enumerate(measures)]
+        least = iter(self._priced(np.array([one for each in asked for one in each]), allowed))
+        found = []
+        for number, (measure, each) in enumerate(zip(measures, asked, strict=True)):
+            costs = [next(least) for _ in each]
+            values, enough = self._values(measure, costs, peaks)
+            found.append((values + costs[-1] if self._added(number) else values, enough))
+        (values, enough), *limited = found
+        for (reached, _), limit in zip(limited, self.problem.limits, strict=True):
             kept = reached <= limit.most * (1 + 1e-9)
             values, enough = (
                 np.where(kept, values, np.inf),
@@ -241,35 +243,36 @@ class BoxProof:
             )
         return float(values.min()), enough.max(axis=0)
 
+    def _added(self, number: int) -> list[Floats]:
+        """The weights of what is added to a measure, the objective first; none where nothing
+        is."""
+        return [self.plus[number]] if self.plus and self.plus[number].any() else []
+
     def _values(
-        self, measure: Measure, allowed: NDArray[np.bool_], peaks: Floats
+        self, measure: Measure, costs: Sequence[Floats], peaks: Floats
     ) -> tuple[Floats, Floats]:
         """Bounds of a measure for plans by where they end, shape (ends,), and the
         loads that would do, (…, peaks): every pair taken as its sum, one as another of its
-        ways, the heaviest as its peak, or all."""
-        pairs = sorted(
-            (pair for pair in measure.larger if pair.weight), key=lambda pair: -pair.weight
-        )
+        ways, the heaviest as its peak, or all; from what sums cost at least under `_weighings`."""
+        given = iter(costs)
+        pairs = _heaviest_first(measure)
         known = np.where(np.isfinite(peaks), peaks, 0.0)
         held = measure.scale if measure.held is None else measure.scale * self.held[measure.held]
-        weights, heights = measure.as_sums(), measure.peaks.copy()
+        heights = measure.peaks.copy()
         curved = measure.of_peaks(known) - known @ heights
-        cost = known @ heights + curved + self._priced(weights, allowed)
+        cost = known @ heights + curved + next(given)
         for pair in pairs:
             for way in pair.more:
                 loads = known @ heights + pair.weight * known[:, list(way.peaks)].sum(axis=1)
-                rest = self._priced(measure.as_sums(but=pair, way=way), allowed)
-                cost = np.maximum(cost, loads + curved + rest)
-        for taken in (pairs[:1], pairs[1:]):
+                cost = np.maximum(cost, loads + curved + next(given))
+        by_peak = cost
+        for taken in _as_peaks(pairs):
             for pair in taken:
-                weights[pair.sum] -= pair.weight
                 heights[pair.peak] += pair.weight
-            by_peak = (
-                known @ heights + curved + self._priced(weights.clip(0.0), allowed)
-                if taken
-                else cost
-            )
+            by_peak = known @ heights + curved + next(given)
             cost = np.maximum(cost, by_peak)
+        if len(pairs) < 2:
+            by_peak = cost
         values = np.where(np.isfinite(peaks).all(axis=1), measure.lined(cost * held), np.inf)
         finite = np.where(np.isfinite(values), by_peak * held, 0.0)
         steep = np.reshape(held, (-1, 1)) * np.where(heights > 0, heights, np.inf)
@@ -279,20 +282,37 @@ class BoxProof:
         return values, np.where(np.isfinite(values)[:, None], enough, -np.inf)
 
     def _multiplier(self, number: int) -> Floats:
-        least = self._priced(
-            np.arange(len(self.problem.objective.sums)) == number, self.problem.feasible
-        )
+        weights = np.arange(len(self.problem.objective.sums)) == number
+        (least,) = self._priced(weights[None].astype(float), self.problem.feasible)
         return np.where(np.isfinite(least), least, 1.0)
 
     def _priced(self, weights: Floats, allowed: NDArray[np.bool_]) -> Floats:
-        links = self.ways.link_sums @ weights
-        return self.ways.least(self.sums @ weights, links, allowed, together=np.add)
+        """The least cost of sums under several weighings, shape (weighings, ends)."""
+        runs = np.array([self.sums @ each for each in weights])
+        links = np.array([self.ways.link_sums @ each for each in weights])
+        return self.ways.least(runs, links, allowed, together=np.add)
 
-    def _plus(self, number: int, allowed: NDArray[np.bool_]) -> Floats | float:
-        """What is added to a measure at least, the objective first, shape (ends,)."""
-        if not self.plus or not self.plus[number].any():
-            return 0.0
-        return self._priced(self.plus[number], allowed)
+
+def _heaviest_first(measure: Measure) -> list[Larger]:
+    """The pairs of a measure that count."""
+    return sorted((pair for pair in measure.larger if pair.weight), key=lambda one: -one.weight)
+
+
+def _as_peaks(pairs: list[Larger]) -> list[list[Larger]]:
+    """Which pairs are taken as their peaks besides those before: the heaviest, then all others."""
+    return [taken for taken in (pairs[:1], pairs[1:]) if taken]
+
+
+def _weighings(measure: Measure) -> list[Floats]:
+    """The weights of sums that bounds of a measure ask about, in the order of `_values`."""
+    pairs, weights = _heaviest_first(measure), measure.as_sums()
+    asked = [weights.copy()]
+    asked += [measure.as_sums(but=pair, way=way) for pair in pairs for way in pair.more]
+    for taken in _as_peaks(pairs):
+        for pair in taken:
+            weights[pair.sum] -= pair.weight
+        asked.append(weights.clip(0.0))
+    return asked
 
 
 class Row:
@@ -319,11 +339,11 @@ class Row:
         self, runs: Floats, links: Floats, allowed: NDArray[np.bool_], *, together: np.ufunc
     ) -> Floats:
         """The least total of runs, and of links (behind each option, over each border) between
-        them, from the first layer to the last that ends before each chip, shape (chips + 1,): a
-        plain recursion over layers and chips."""
+        them, from the first layer to the last that ends before each chip, shape (weighings, chips +
+        1): a plain recursion over layers and chips."""
         problem = self.problem
-        best = np.full((len(self.alike), problem.items + 1, self.ends), np.inf)
-        best[0, 0, 0] = 0.0
+        best = np.full((len(runs), len(self.alike), problem.items + 1, self.ends), np.inf)
+        best[:, 0, 0, 0] = 0.0
         for head in range(1, problem.items + 1):
             allowance.look()
             for option, place in enumerate(self.places):
@@ -332,16 +352,21 @@ class Row:
                     continue
                 ways = [
                     together(
-                        best[number, tails, : len(place.ends)],
-                        links[tails, one][:, place.kinds[self.classes[one]]],
+                        best[:, number, tails, : len(place.ends)],
+                        links[:, tails, one][:, :, place.kinds[self.classes[one]]],
                     )
                     for number, one in enumerate(self.alike)
                 ]
-                totals = together(np.minimum.reduce(ways), runs[option, tails, head][:, None]).min(
-                    axis=0
-                )
-                np.minimum.at(best[self.likeness[option], head], place.ends, totals)
-        return np.asarray(best[:, problem.items].min(axis=0))
+                own = runs[:, option, tails, head][:, :, None]
+                totals = together(np.minimum.reduce(ways), own).min(axis=1)
+                _lower(best[:, self.likeness[option], head], place.ends, totals)
+        return np.asarray(best[:, :, problem.items].min(axis=1))
+
+
+def _lower(best: Floats, places: Ints, totals: Floats) -> None:
+    """Let columns be no more than totals, of which several may be of one place."""
+    rows = np.arange(len(best))[:, None]
+    np.minimum.at(best, (rows, places), totals)
 
 
 class _Places(NamedTuple):

@@ -87,7 +87,7 @@ def best_of(
         raise refusal_of(candidates, deadline=_until(candidates.workload, search.left_s))
     raise NoPlanFoundError(
         f"no plan of {candidates.graph.name} on {candidates.cluster.name} was found in"
-        f" {search.elapsed_s:.1f} s; nothing is proved: allow more time"
+        f" {search.elapsed_s:.1f} s; nothing is proved: {allowance.remedy()}"
     )
 
 

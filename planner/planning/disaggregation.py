@@ -45,6 +45,7 @@ from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning.engine_search import search_of
 from planner.planning.first_plans import soon
+from planner.planning.floors import floor_of
 from planner.planning.partitioning import partition
 from planner.planning.search import CLOSE
 from planner.scoring.disaggregated import (
@@ -79,6 +80,8 @@ FOR_A_TOKEN = ("tokens_per_s_per_chip", "usd_per_million_tokens")
 """Of them, those that count what is held for a token."""
 POOL_SHARE = 0.4
 """Of the time that is left, that goes to a pool of one size."""
+EARLY_SHARE, FLOOR_SHARE = 0.25, 0.6
+"""And to a plan at once of one pool, and to a bound of pools of all sizes."""
 CUTTABLE = ("switch", "full-mesh", "chain", "dragonfly")
 """Shapes of which a part is a smaller one of the kind."""
 
@@ -128,7 +131,7 @@ def disaggregate(
         if found.bound < math.inf:
             raise NoPlanFoundError(
                 f"no pools of {graph.name} were found in {time.monotonic() - started:.1f} s;"
-                " nothing is proved: allow more time"
+                f" nothing is proved: {allowance.remedy()}"
             )
         raise _refusal(asked, clock)
     first, second = _settled(asked, clock, found.best)
@@ -419,10 +422,9 @@ class _Pool:
         known = self._known(chips, enough, hopeless)
         if known is not None:
             return known
-        machine = self.machine.replace(chips=chips)
         left_s = self.clock.left_s
         search = search_of(
-            Candidates(self.graph, machine, self.workload, self.question),
+            self._candidates(chips),
             # The other pool, and other sizes, want time too.
             time_limit_s=None if left_s is None else POOL_SHARE * left_s,
             enough=enough,
@@ -440,9 +442,20 @@ class _Pool:
 
     def soon(self, chips: int) -> _Answer:
         """Of a pool of that size a plan at once, of which nothing is proved."""
-        machine = self.machine.replace(chips=chips)
-        found = soon(Candidates(self.graph, machine, self.workload, self.question))
+        candidates = self._candidates(chips)
+        known = soon(candidates)
+        with allowance.in_part(math.inf, EARLY_SHARE):
+            better = search_of(candidates, time_limit_s=allowance.left_s(), nice=False).early()
+        found = better if better.value < known.value else known
         return _Answer(found.value, 0.0, found.plan, max(_packed(found.plan), self.least))
+
+    def floor(self, chips: int) -> float:
+        """Canonical value that no pool of up to that size is below."""
+        return floor_of(self._candidates(chips))
+
+    def _candidates(self, chips: int) -> Candidates:
+        machine = self.machine.replace(chips=chips)
+        return Candidates(self.graph, machine, self.workload, self.question)
 
     def _known(self, chips: int, enough: float, hopeless: float) -> _Answer | None:
         """What the answers of larger pools, whose plans a pool of that size may hold too, say of
@@ -484,7 +497,10 @@ class _Rectangles:
         """Bounds of what was closed without a proof."""
         self.open: list[tuple[float, int, Rectangle]] = []
         self.count = itertools.count()
-        self._add(-math.inf, (asked.least[0], asked.most[0], asked.least[1], asked.most[1]))
+        # Whatever the pools reach, the link lets no more through.
+        linked = asked.value(asked.least, (0.0, 0.0))
+        bound = linked if linked < math.inf else -math.inf
+        self._add(bound, (asked.least[0], asked.most[0], asked.least[1], asked.most[1]))
 
     @property
     def bound(self) -> float:
@@ -504,10 +520,12 @@ class _Rectangles:
         return math.inf if self.best is None else self.best.value
 
     def run(self) -> None:
+        spare = None
         try:
             spare = self._soon()
+            if self.clock.left_s is not None:
+                self._find_floor()
         except TimeUpError as up:
-            spare = None
             self.clock.end(up)
         self._work_off()
         if spare is not None and spare.value < self._least_value:
@@ -529,6 +547,16 @@ class _Rectangles:
         pairs = _Pair(first.plan, held[0]), _Pair(second.plan, held[1])
         value = self.asked.value(held, values)
         return _Best(value, values, *pairs) if value < math.inf else None
+
+    def _find_floor(self) -> None:
+        """A bound of pools of all sizes, as far as a part of the time goes."""
+        with suppress(TimeUpError), allowance.in_part(math.inf, FLOOR_SHARE):
+            floors = [
+                pool.floor(chips) for pool, chips in zip(self.pools, self.asked.most, strict=True)
+            ]
+            bound = self.asked.value(self.asked.least, (floors[0], floors[1]))
+            if bound < math.inf:
+                self.open = [(max(bound, known), *rest) for known, *rest in self.open]
 
     @property
     def _ends(self) -> Iterator[tuple[int, int]]:
@@ -647,12 +675,16 @@ def _result(
     elapsed_s: float,
 ) -> Disaggregation:
     assert found.best is not None
-    name = asked.question.objective
+    name, bound = asked.question.objective, asked.field_value(found.bound)
+    if not math.isfinite(bound):
+        raise NoPlanFoundError(
+            f"time ran out before anything was proved of {name}; {allowance.remedy()}"
+        )
     proof = proved(
         asked.question,
         objective=float(getattr(score, name)),
         promised=asked.field_value(found.best.value),
-        bound=asked.field_value(found.bound),
+        bound=bound,
         elapsed_s=elapsed_s,
         stopped_by=found.stopped_by,
     )

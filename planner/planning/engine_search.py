@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,12 +25,14 @@ from planner.machines.engine import Space
 from planner.plan import Plan, Stage, Way
 from planner.planning.best import Best
 from planner.planning.first_plans import first_plan, soon
+from planner.planning.limited import LimitedCourse
 from planner.planning.polishing import polished
 from planner.planning.promise_search import PromiseSearch
 from planner.planning.range_search import RangeSearch, ReplicaSearch
 from planner.planning.rate_search import RateSearch
-from planner.planning.search import CLOSE, NARROW, ClusterSearch, Course, Engine, Progress, Search
+from planner.planning.search import CLOSE, NARROW, ClusterSearch, Engine, Progress, Search
 from planner.pricing.loads import PERCENTILES
+from planner.pricing.price_list import Split
 from planner.scoring.score import Score
 from planner.solver.chain import thresholds
 from planner.space.boxes import Box
@@ -60,16 +63,25 @@ GRIDDED = (
 """Fields that a grid of uniform plans prices."""
 MOST_ALIKE = 16
 """Chips up to which plans without rules, but with one split, are searched as an engine's are."""
-NARROW_SHARE, ROOT_SHARE, GRID_SHARE = 0.4, 0.7, 0.3
+NARROW_SHARE, ROOT_SHARE, GRID_SHARE = 0.35, 0.9, 0.3
 """Of the time that is left, that may go to plans of an engine, then to bounds of all boxes, and then
 to a grid of uniform plans, before plans of any form are looked at."""
+ALONE_SHARE = 0.4
+"""Of the time, that may go to a plan at once on each kind of pool alone."""
 SELDOM = 8
 """Of wide boxes every so manieth is worth looking for a plan in."""
+MOST_GUESSED, LOOKS = 6, 50
+"""Spans of which a plan is guessed, at most, and how many times as many are looked through."""
+ABOUT = 0.05
+"""Relative: batches that are not told apart in a guess."""
+SPREAD_SHARE, GUESS_SHARE = 0.6, 0.5
+"""Of the time of a search among few splits, or that is left, what telling spans apart may take, and
+then guesses."""
 MOST_RIVALS = 40
 """Plans that are compared field by field, at most."""
 
 
-class EngineSearch(Course[Plan]):
+class EngineSearch(LimitedCourse):
     """The best plan of the engine's space, and what is proved about it."""
 
     candidates: Candidates
@@ -135,10 +147,11 @@ class EngineSearch(Course[Plan]):
     @property
     def bound(self) -> float:
         """Proved: no plan has a lower canonical value."""
+        floor = min(self.goal, self.floor)
         if not self.spread:
-            return 0.0
+            return floor
         known = (self.goal, self.least, self.opening, self.left)
-        return min([*known, *(bound for bound, _, _ in self.open[:1])])
+        return max(floor, min([*known, *(bound for bound, _, _ in self.open[:1])]))
 
     @property
     def stopped_by(self) -> StoppedBy:
@@ -153,19 +166,41 @@ class EngineSearch(Course[Plan]):
 
     def _soon(self) -> Best[Plan]:
         # Of plans that use some ways alone none is known at once.
-        return soon(self.candidates) if self.ways is None else Best()
+        return super()._soon() if self.ways is None else Best()
 
     def _at_last(self) -> Best[Plan]:
-        return first_plan(self.candidates) if self.ways is None else Best()
+        return super()._at_last() if self.ways is None else Best()
+
+    def _like(self, candidates: Candidates, **options: Any) -> "EngineSearch":
+        return EngineSearch(
+            candidates, enough=self.enough, hopeless=self.hopeless, nice=False, **options
+        )
 
     def _run(self) -> None:
         engine = self.candidates.topology.software.engine
         if engine.micro_batches == "any" and not self.candidates.exclude:
             # Every number of micro-batches makes a form of its own: thousands without a plan.
             self.best = uniform_start(self.candidates, "engine")
-        for bound, span in self.space.spans():
+        self._spread_out()
+        if self.left_s is not None:
+            # Best first, a plan is found late; a search that ends with a proof has no use for it.
+            self.spare = min(self.spare, self._guessed(), key=lambda one: one.value)
+        self._work_off()
+
+    def _run_as_part(self) -> None:
+        with suppress(TimeUpError), allowance.in_part(math.inf, SPREAD_SHARE):
+            self._spread_out()
+        self.best = self._guessed()
+        self._work_off()
+
+    def _spread_out(self) -> None:
+        """Put all plans in spans."""
+        for bound, span in self._with_floor(self.space.spans()):
             self._push(bound, span)
         self.spread = True
+
+    def _work_off(self) -> None:
+        """Span by span, the most promising first."""
         while self.open and time.monotonic() < self.deadline:
             bound, _, span = self.open[0]
             if bound >= self.goal * CLOSE or self.best.value <= self.enough:
@@ -177,6 +212,63 @@ class EngineSearch(Course[Plan]):
 
     def _push(self, bound: float, span: Span) -> None:
         heapq.heappush(self.open, (bound, next(self.numbers), span))
+
+    # ── Guessing ─────────────────────────────────────────────────────────────────────────────
+
+    def _guessed(self) -> Best[Plan]:
+        """The best of a few plans of the spans that promise most, cut as the engine cuts, as far as
+        a part of the time goes."""
+        best: Best[Plan] = Best()
+        with suppress(TimeUpError), allowance.in_part(math.inf, GUESS_SHARE):
+            for span in self._promising():
+                found = self._evenly_cut(span)
+                if found is None or found.value >= best.value:
+                    continue
+                plan = self.space.to_plan(found)
+                value = self.candidates.allowed_value(plan)
+                if value < best.value:
+                    best = Best(plan, value)
+        return best
+
+    def _promising(self) -> Iterator[Span]:
+        """Of the open spans, those of the least bounds, one of each number of stages of a split."""
+        seen: set[tuple[Split, int]] = set()
+        for _, _, span in heapq.nsmallest(LOOKS * MOST_GUESSED, self.open):
+            key = span.form.split, span.form.stages
+            if key not in seen and len(seen) < MOST_GUESSED:
+                seen.add(key)
+                yield span
+
+    def _evenly_cut(self, span: Span) -> Found | None:
+        """The best plan of a span whose layers are cut evenly, among its first batch, the last, and
+        about the largest that keeps all limits."""
+        if self.space.counts_replicas:
+            return self._fewest_replicas(span)
+        form = span.form
+        if form.is_range:
+            likely = max(form.fewest, min(form.stages, form.in_flight))
+            span = span._replace(form=replace(form, fewest=0, in_flight=likely))
+        borders = (
+            self._own_cut(form.stages) if form.stages > 1 else (0, len(self.space.graph.layers))
+        )
+        if not borders:
+            return None
+
+        def of(number: int) -> Found | None:
+            allowance.look()
+            return self.space.with_cut(span._replace(first=number, last=number), borders)
+
+        known = [one for one in (of(span.first), of(span.last)) if one is not None]
+        low, high = span.first, span.last
+        while len(known) == 1 and high - low > ABOUT * high:
+            middle = (low + high) // 2
+            found = of(middle)
+            if found is None:
+                high = middle
+            else:
+                low = middle
+                known = [min(*known, found, key=lambda one: one.value)]
+        return min(known, key=lambda one: one.value, default=None)
 
     # ── Opening spans ────────────────────────────────────────────────────────────────────────
 
@@ -488,7 +580,7 @@ class FreeSearch(Search):
                 problem = self.candidates.to_problem(box)
                 if problem is not None:
                     least = min(least, self.solver.root_bound(problem))
-            self.floor = least
+            self.floor = max(self.floor, least)
 
     def _uniform(self) -> Best[Plan]:
         """A plan to start from, where a grid of them is priced soon."""
@@ -505,6 +597,11 @@ class FreeSearch(Search):
         # Where rules are known the best plan of an engine is looked for first, and one at once.
         is_known = self.candidates.topology.software.engine.is_known
         return Best() if is_known else soon(self.candidates)
+
+    def early(self) -> Best[Plan]:
+        if not self.candidates.topology.software.engine.is_known:
+            return super().early()
+        return EngineSearch(self.candidates.of("engine"), time_limit_s=self.left_s).early()
 
     def _at_last(self) -> Best[Plan]:
         return first_plan(self.candidates)
@@ -606,19 +703,43 @@ class EngineClusterSearch(ClusterSearch):
             if self.candidates.cluster.pools[head].free_chips:
                 yield head
 
+    def early(self) -> Best[PooledPlan]:
+        # No search follows, so that all the time is for this.
+        heads = list(self._heads())
+        with allowance.until(self.deadline):
+            known = self._any_alone(heads, lambda alone, _: soon(alone))
+            better = self._any_alone(heads, self._early_alone)
+        return better if better.value < known.value else known
+
     def _soon(self) -> Best[PooledPlan]:
-        return self._any_alone(soon)
+        heads = list(self._heads())
+        known = self._any_alone(heads, lambda alone, _: soon(alone))
+        with allowance.in_part(math.inf, ALONE_SHARE) as is_limited:
+            better = self._any_alone(heads, self._early_alone) if is_limited else known
+        return better if better.value < known.value else known
 
     def _at_last(self) -> Best[PooledPlan]:
-        return self._any_alone(first_plan)
+        return self._any_alone(list(self._heads()), lambda one, _: first_plan(one))
 
-    def _any_alone(self, any_of: Callable[[Candidates], Best[Plan]]) -> Best[PooledPlan]:
-        """The best of the plans that are known at once of one pool alone."""
+    def _early_alone(self, alone: Candidates, share: float) -> Best[Plan]:
+        """A plan on one pool, in a share of the time."""
+        if not alone.topology.software.engine.is_known:
+            return Best()
+        with allowance.in_part(math.inf, share):
+            return EngineSearch(alone.of("engine"), time_limit_s=allowance.left_s()).early()
+
+    def _any_alone(
+        self, heads: list[int], any_of: Callable[[Candidates, float], Best[Plan]]
+    ) -> Best[PooledPlan]:
+        """The best of the plans that are soon known of one pool alone, each in its share of the
+        time that is left."""
         best: Best[PooledPlan] = Best()
-        for head in self._heads():
-            known = self._as_pooled(head, any_of(self._alone(head)).plan)
-            if known.value < best.value:
-                best = known
+        with suppress(TimeUpError):
+            for number, head in enumerate(heads):
+                share = 1.0 / (len(heads) - number)
+                known = self._as_pooled(head, any_of(self._alone(head), share).plan)
+                if known.value < best.value:
+                    best = known
         return best
 
     def loose_bound(self) -> float:

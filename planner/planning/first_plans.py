@@ -5,9 +5,10 @@ A search that was cut off before it had a plan gives one of these: nothing is pr
 that there is one.
 """
 
+import copy
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from planner import allowance
 from planner.errors import InputError, TimeUpError
 from planner.plan import ChipRange, Plan
 from planner.planning.best import Best
+from planner.planning.floors import may_stand
 from planner.pricing.engines import deepest, engine_faults, in_flight
 from planner.pricing.price_list import Split
 from planner.space.candidates import Candidates
@@ -29,7 +31,9 @@ SPARE = 1.15
 need."""
 NARROWER = 0.8
 """Of the width of a split: others between it and that much of it are too like it to be tried."""
-SOON_S, SOON_SHARE = 0.3, 0.15
+HALF_AS_WIDE = 0.6
+"""The same of a search among few splits."""
+SOON_S, SOON_SHARE = 0.2, 0.1
 """What a first plan may take of the time there is: seconds, and a share."""
 
 
@@ -50,6 +54,18 @@ def soon(candidates: Candidates) -> Best[Plan]:
         if is_limited:
             _try(candidates, best)
     return best
+
+
+def few_splits(candidates: Candidates) -> Candidates:
+    """The same plans under a few splits that are unlike, among which a fair plan is soon found."""
+    usable = [split for split in candidates.splits if may_stand(candidates, split)]
+    chosen: set[Split] = set()
+    for of_experts in (False, True):
+        alike = [split for split in usable if (split.expert > split.tensor) == of_experts]
+        chosen |= set(_unlike(candidates, alike, HALF_AS_WIDE))
+    few = copy.copy(candidates)
+    few.offer(tuple(split for split in usable if split in chosen))
+    return few
 
 
 def _try(candidates: Candidates, best: Best[Plan]) -> None:
@@ -73,7 +89,7 @@ def likely(candidates: Candidates) -> Iterator[tuple[Split, int]]:
     """Splits and stages, the likeliest to fit first: the fewest stages that have room for the
     weights, on as many chips as share a fabric; then fewer chips in more stages; then more
     stages."""
-    splits = list(_splits(candidates))
+    splits = list(_unlike(candidates, candidates.splits, NARROWER))
     for deeper in (1, 2, 4):
         for split in splits:
             stages = deeper * _stages(candidates, split)
@@ -83,18 +99,18 @@ def likely(candidates: Candidates) -> Iterator[tuple[Split, int]]:
                 yield split, stages
 
 
-def _splits(candidates: Candidates) -> Iterator[Split]:
-    """Those of the candidates that are not much alike, the widest first that stay on one fabric."""
+def _unlike(candidates: Candidates, splits: Sequence[Split], narrower: float) -> Iterator[Split]:
+    """Of some splits those that are not much alike, the widest first that stay on one fabric."""
     levels = candidates.topology.levels
     inside = levels[0].span_chips if levels else 1
     ranked = sorted(
-        candidates.splits,
+        splits,
         key=lambda split: (split.chips > inside, -split.chips, split.expert > split.tensor),
     )
     widest = math.inf
     for split in ranked:
         # Beyond the fabric widths begin anew.
-        is_narrower = split.chips <= NARROWER * widest or split.chips > widest
+        is_narrower = split.chips <= narrower * widest or split.chips > widest
         if is_narrower or split.chips == widest:
             widest = split.chips
             yield split

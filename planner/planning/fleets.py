@@ -10,7 +10,8 @@ sharing out by bounds is found, its groups are planned, until they all are.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from planner import allowance
 from planner.answers.proof import StoppedBy, proved
@@ -39,6 +40,8 @@ MOST_POOLS = 10
 AGAIN = 1.5
 """A group whose bound is open is planned again where so many times the seconds are left that it
 had."""
+ALONE_SHARE = 0.4
+"""Of the time, that goes to each kind of pool alone."""
 WHOLE_SHARE = 0.5
 """Of the time, that goes to the whole cluster."""
 Group = frozenset[int]
@@ -149,8 +152,47 @@ class _Sharing:
         again = [group for group in open_ if self.left_s() > AGAIN * self.known[group].took_s]
         return max(new or again, key=lambda group: (len(group), -min(group)), default=None)
 
+    def _plan_alone(self) -> None:
+        """Each pool by itself, of those that are alike one, in a part of the time: so that there is
+        a sharing out of all pools early."""
+        heads = [
+            head
+            for head in dict.fromkeys(self.cluster.kinds)
+            if self.cluster.pools[head].free_chips
+        ]
+        share_s = ALONE_SHARE * self.left_s() / max(1, len(heads))
+        for head in heads:
+            self._plan_early(head, share_s)
+            for other, kind in enumerate(self.cluster.kinds):
+                if kind == head and other != head:
+                    self._take_over(head, other)
+
+    def _plan_early(self, head: int, time_limit_s: float) -> None:
+        """A plan at once of a pool by itself, of which nothing is proved."""
+        started = time.monotonic()
+        candidates = self.candidates(part_of(self.cluster, frozenset({head})))
+        search = EngineClusterSearch(candidates, time_limit_s=time_limit_s)
+        search.best = search.early()
+        took_s = time.monotonic() - started
+        self.known[frozenset({head})] = _Known(found_by(search), math.inf, took_s)
+
+    def _take_over(self, head: int, other: int) -> None:
+        """What is known of a pool, for another one that is like it."""
+        known = self.known[frozenset({head})]
+        result = known.result
+        if result is not None:
+            candidates = self.candidates(part_of(self.cluster, frozenset({other})))
+            name = self.cluster.pools[other].name
+            stages = tuple(stage.replace(pool=name) for stage in result.plan.stages)
+            plan = result.plan.replace(stages=stages)
+            result = result.replace(plan=plan, cluster=candidates.cluster)
+        self.known[frozenset({other})] = replace(known, result=result)
+
     def run(self) -> None:
         """Until the best sharing out by bounds is planned through, or time runs out."""
+        if math.isfinite(self.deadline):
+            with suppress(TimeUpError):
+                self._plan_alone()
         everything = frozenset(range(len(self.cluster.pools)))
         count = 2 ** len(everything) - 1
         group: Group | None = everything
@@ -256,7 +298,7 @@ def _fleet(sharing: _Sharing, elapsed_s: float) -> Fleet:
             raise refusal_of(sharing.candidates(sharing.cluster))
         raise NoPlanFoundError(
             f"no plan of {sharing.graph.name} on pools of {sharing.cluster.name} was found in"
-            f" {elapsed_s:.1f} s; nothing is proved: allow more time"
+            f" {elapsed_s:.1f} s; nothing is proved: {allowance.remedy()}"
         )
     first = deployments[0]
     with allowance.freely():

@@ -81,7 +81,7 @@ def pareto(
         if search.complete:
             raise refusal_of(candidates.asking(question.objective))
         raise NoPlanFoundError(
-            f"no plan of {graph.name} was found in {time_limit_s} s; allow more time"
+            f"no plan of {graph.name} was found yet; nothing is proved: {allowance.remedy()}"
         )
     with allowance.freely():
         members = search.best_first(fields[0])

@@ -8,6 +8,7 @@ promising first, until what is left cannot be better.
 
 import math
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from planner.answers.question import FIELDS, PRICED, Limits, Question, as_priced
 from planner.answers.results import Pairing
 from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
 from planner.cost import energy
-from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError, TimeUpError, listed
 from planner.guards import guarded
 from planner.machines.accounts import PowerBasis, alike_machines, unlike_prices
 from planner.machines.prices import OfferBasis
@@ -42,6 +43,7 @@ from planner.space.pairs import (
     experts_options,
     experts_way,
     fits,
+    likely_experts,
     paired_plan,
     points_of,
 )
@@ -67,6 +69,10 @@ ASKED = (
 WATTED = ("energy_per_token_j", "power_w")
 SAME = 1 + 1e-12
 """Relative: within rounding."""
+LESS = 1 - 1e-9
+"""Part of a bound that is claimed at first, so that rounding never proves a pair by itself."""
+START_SHARE = 0.4
+"""Of the time that is left, that a few pairs may take before all of them are looked at."""
 
 
 @guarded
@@ -110,7 +116,7 @@ def disaggregate_attention(
     if found.best is None and found.late:
         raise NoPlanFoundError(
             f"no pair of plans of {graph.name} was found in {elapsed_s:.1f} s; nothing is proved:"
-            " allow more time"
+            f" {allowance.remedy()}"
         )
     if found.best is None:
         raise _refusal(asked)
@@ -225,13 +231,13 @@ class _Asked:
         """Canonical values of the objective; infinite where a limit is broken. It grows with each
         time; `active` says how busy each machine is, for its watts, where that is known."""
         given = (tpot_s, token_s, held, active)
-        found = self._field(self.question.objective, *given)
+        found = self.field(self.question.objective, *given)
         for name, allowed in self.limits.items():
             most = 1.0 / allowed if FIELDS[name].best == "most" else allowed
-            found = np.where(self._field(name, *given) > most * SAME, math.inf, found)
+            found = np.where(self.field(name, *given) > most * SAME, math.inf, found)
         return np.asarray(found)
 
-    def _field(
+    def field(
         self, name: str, tpot_s: Floats, token_s: Floats, held: _Held, active: tuple[Floats, ...]
     ) -> Floats:
         """Canonical value of a field: of rates their inverse."""
@@ -304,16 +310,16 @@ class _Found:
     def __init__(self, asked: _Asked, deadline: float) -> None:
         self.asked, self.deadline = asked, deadline
         self.pair = asked.pair
-        self.attention, self.experts = _quick_enough(
-            asked, attention_options(self.pair), experts_options(self.pair)
-        )
+        self.attention: list[AttentionOption] = []
+        self.experts: list[ExpertsOption] = []
         self.best: _Best | None = None
+        self.spare: _Best | None = None
+        """What was found at once, for a search that is cut off."""
         self.late = False
         self.interrupted: bool | None = None
         """Whether it was Ctrl-C that cut it off, or the clock; None where nothing did."""
         self.bound = 0.0
         """No plan has a lower value: canonical."""
-        self._known_active: dict[int, tuple[Floats, Floats]] = {}
 
     @property
     def stopped_by(self) -> StoppedBy:
@@ -325,24 +331,67 @@ class _Found:
     def run(self) -> None:
         """Until the best is proved, the clock runs out, or Ctrl-C."""
         self.interrupted = cut_off(self._run, self.deadline)
-        if self.interrupted is not None:
-            # What was being looked at is open still.
-            self.late = True
+        if self.interrupted is None:
+            return
+        # What was being looked at is open still.
+        self.late = True
+        if self.spare and (self.best is None or self.spare.value < self.best.value):
+            self.best = self.spare
 
     def _run(self) -> None:
         self.bound = 0.0
+        attention = attention_options(self.pair)
+        if allowance.left_s() is not None:
+            self._start(attention)
+        self.attention, self.experts = _quick_enough(
+            self.asked, attention, experts_options(self.pair)
+        )
         rows = sorted(self._rows())
         for row in rows:
-            self.bound = row.bound
+            self.bound = max(self.bound, row.bound)
             beaten = math.inf if self.best is None else self.best.value
             if row.bound > beaten * SAME or row.bound == math.inf:
                 break
             allowance.look()
             if self.best is not None and row.bound * SAME > beaten and row.chips >= self.best.chips:
                 continue  # as good at best, and no fewer chips
-            self._take(row)
+            self._take(self.attention[row.attention], self.experts[row.experts], row.replicas)
         if self.best is not None:
             self.bound = self.best.value
+
+    def _start(self, attention: list[AttentionOption]) -> None:
+        """A bound from the attention by itself, and the best of a few pairs, as far as a part of
+        the time goes."""
+        self.bound = LESS * self._floor(attention)
+        with suppress(TimeUpError), allowance.in_part(math.inf, START_SHARE):
+            for layout in likely_experts(self.pair):
+                for option in attention:
+                    room = self.pair.attention.topology.chips // option.tensor
+                    most = min(room, self.pair.workload.batch_size or room)
+                    for replicas in {most, math.ceil(most / 2), 1}:
+                        allowance.look()
+                        self._take(option, layout, replicas, coarsely=True)
+        self.spare, self.best = self.best, None
+
+    def _floor(self, attention: list[AttentionOption]) -> float:
+        """Canonical value that no pair is below, whatever the feed-forward parts are: a token takes
+        at least its way through the attention of a single sequence, and its share of what as many
+        replicas as there is room for are busy with; 0 where nothing fits."""
+        asked, tpot_s, token_s = self.asked, math.inf, math.inf
+        latency_s = 2 * float(self.pair.layer_counts.sum()) * asked.link.latency_s
+        for option in attention:
+            sizes = np.arange(1.0, option.most_sequences + 1)
+            way = attention_way(self.pair, option, 1, sizes)
+            replicas = self.pair.attention.topology.chips // option.tensor
+            each_s = asked.all_rounds * float((way.busy_s / sizes).min()) / replicas
+            tpot_s = min(tpot_s, float(way.pass_s.min()) + latency_s)
+            token_s = min(token_s, each_s / asked.tokens)
+        if not math.isfinite(tpot_s):
+            return 0.0
+        none = np.zeros(1)
+        held = _Held((min(option.tensor for option in attention), 1), (none, none))
+        times = np.array([tpot_s]), np.array([token_s])
+        return float(asked.field(asked.question.objective, *times, held, (none, none))[0])
 
     def _rows(self) -> list[_Row]:
         found: list[_Row] = []
@@ -356,7 +405,7 @@ class _Found:
             points = points_of(self.pair, replicas, most)
             known: Known = {}
             ways = [experts_way(self.pair, one, points.together, known) for one in self.experts]
-            active = self._known_active[replicas] = self._active(points, replicas)
+            active = self._active(points, replicas)
             for number, option in enumerate(self.attention):
                 if option.tensor * replicas <= chips:
                     found += self._bounded(number, replicas, points, ways, active)
@@ -431,20 +480,26 @@ class _Found:
         steps = [Step(each, each, context, True) for each in sequences.tolist()]
         return np.asarray(served.prices.counts @ served.prices.active_kinds_s(steps))
 
-    def _take(self, row: _Row) -> None:
-        """Work a pair of options out in full."""
-        option, layout = self.attention[row.attention], self.experts[row.experts]
-        points = points_of(self.pair, row.replicas, option.most_sequences)
-        first = attention_way(self.pair, option, row.replicas, points.sequences)
+    def _take(
+        self,
+        option: AttentionOption,
+        layout: ExpertsOption,
+        replicas: int,
+        *,
+        coarsely: bool = False,
+    ) -> None:
+        """Work a pair of options out, in full or at a few sizes of a pass."""
+        points = points_of(self.pair, replicas, option.most_sequences, coarsely=coarsely)
+        first = attention_way(self.pair, option, replicas, points.sequences)
         later = experts_way(self.pair, layout, points.together)
         pass_s, slowest_s = self._passes(first, later, layout, points.together)
         column = points.column
         tpot = np.maximum(pass_s[column], points.micro_batches * slowest_s[column])
         request_s = self.asked.waits_s + self.asked.all_rounds * tpot
         token_s = request_s / points.batch / self.asked.tokens
-        active = self._known_active[row.replicas]
+        active = self._active(points, replicas)
         spent = (active[0][column], active[1][column])
-        held = _Held((option.tensor * row.replicas, layout.chips), spent)
+        held = _Held((option.tensor * replicas, layout.chips), spent)
         drawing = (spent[0] / token_s, spent[1] / token_s)
         values = self.asked.values(tpot, token_s, held, drawing)
         values = np.where(fits(self.pair, option, layout, points), values, math.inf)
@@ -456,7 +511,7 @@ class _Found:
             value,
             option,
             layout,
-            row.replicas,
+            replicas,
             int(points.micro_batches[cut]),
             int(points.batch[cut]),
         )

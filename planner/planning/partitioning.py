@@ -19,6 +19,7 @@ stands on the first such chips behind the one before it.
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +28,13 @@ from planner.answers.proof import proved
 from planner.answers.question import Limits, Question, question_of
 from planner.answers.results import ClusterResult, Result
 from planner.catalogue import AnyMachine, AnyModel, machine_of, model_of
-from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
+from planner.errors import (
+    InfeasibleError,
+    InputError,
+    NoPlanFoundError,
+    TimeUpError,
+    UnknownNameError,
+)
 from planner.guards import guarded
 from planner.machines.accounts import PowerBasis, counted
 from planner.machines.cluster import Cluster, Pool
@@ -39,6 +46,7 @@ from planner.plan import Plan, Stage
 from planner.planning.ceilings import told
 from planner.planning.clusters import best_of
 from planner.planning.engine_search import AnySearch, FreeSearch, search_of
+from planner.planning.floors import floor_of
 from planner.planning.offloading import offloaded_result
 from planner.planning.refusals import refusal_of
 from planner.planning.search import ENGINES, Engine, Progress
@@ -53,6 +61,9 @@ from planner.space.cluster_candidates import ClusterCandidates
 from planner.space.diffusion import best_sampled, bound_of_any
 from planner.units import Count, PositiveBytes, Seed
 from planner.workload import MOST_DRAFTED, Workload
+
+FLOOR_SHARE = 0.3
+"""Of the time, that a bound may take for all numbers of drafted tokens at once."""
 
 
 @guarded
@@ -191,7 +202,7 @@ def _answered(found: "_Searched", asked: Workload, elapsed_s: float, deadline: f
     graph, topology = found.search.candidates.graph, found.search.candidates.topology
     raise NoPlanFoundError(
         f"no plan of {graph.name} on {topology.chips} × {topology.name} was found in"
-        f" {elapsed_s:.1f} s; nothing is proved: allow more time"
+        f" {elapsed_s:.1f} s; nothing is proved: {allowance.remedy()}"
     )
 
 
@@ -347,10 +358,16 @@ def _searched(every: list[Candidates], time_limit_s: float | None, **options: An
     bound = math.inf
     engine = math.inf
     left_s = time_limit_s
+    undrafted = 0.0
+    if len(every) > 1 and left_s is not None:
+        started = time.monotonic()
+        undrafted = _undrafted_floor(every)
+        left_s = max(0.0, left_s - (time.monotonic() - started))
     for number, candidates in enumerate(every):
         share_s = None if left_s is None else left_s / (len(every) - number)
         known = math.inf if best is None else best.best.value
         search = search_of(candidates, time_limit_s=share_s, hopeless=known, **options)
+        search.floor = undrafted / _tokens_per_pass(candidates)
         search.run()
         engine = min(engine, search.engine_value)
         bound = min(bound, search.bound)
@@ -362,6 +379,20 @@ def _searched(every: list[Candidates], time_limit_s: float | None, **options: An
             left_s = max(0.0, left_s - search.elapsed_s)
     assert best is not None
     return _Searched(every, best, bound, engine if math.isfinite(engine) else None)
+
+
+def _undrafted_floor(every: list[Candidates]) -> float:
+    """Canonical value that no plan without drafts is below, as far as a part of the time goes."""
+    with suppress(TimeUpError), allowance.in_part(math.inf, FLOOR_SHARE):
+        return floor_of(next(one for one in every if one.workload.speculation is None))
+    return 0.0
+
+
+def _tokens_per_pass(candidates: Candidates) -> float:
+    """Of each sequence: passes with drafts take no less than those without, and yield so many times
+    as much."""
+    drafted = candidates.workload.speculation
+    return 1.0 if drafted is None else drafted.tokens_per_pass
 
 
 def alone(topology: Topology, exclude: tuple[int, ...]) -> Cluster:

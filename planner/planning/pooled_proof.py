@@ -23,6 +23,8 @@ from planner.space.cluster_candidates import ClusterBox, ClusterCandidates
 
 MOST_PLACES = 20_000
 """Places of a last run, with all that was used before it, up to which the recursion is run."""
+MOST_TOGETHER = 100_000
+"""Arcs, times weighings, that are gone through at once."""
 
 
 class Shown(NamedTuple):
@@ -121,11 +123,16 @@ class _Stand(NamedTuple):
 
 
 class _Arcs(NamedTuple):
-    """From each stand to the next one under an option, and the link between."""
+    """From each stand to the next one under an option, and the link between, in the order of where
+    they lead."""
 
     sources: Ints
-    targets: Ints
+    options: Ints
     links: Ints
+    reached: Ints
+    """Where they lead, each once."""
+    firsts: Ints
+    """The first arc to each of these."""
 
 
 START = _Stand(Place(-1, 0, 0), -1, 0, 0)
@@ -145,8 +152,7 @@ class _Pools:
         arcs = self._walk()
         self.is_whole = arcs is not None
         """Whether there are not too many stands."""
-        self.arcs = [_arcs(every) for every in arcs or ()]
-        """Of each option."""
+        self.arcs = _arcs(arcs or [])
         self.ends = len(self.numbers)
         """A plan may end at any stand; at those where it has too few runs it costs without end."""
         self.link_sums = np.stack([link.sums for link in self._links])
@@ -158,22 +164,33 @@ class _Pools:
         self, runs: Floats, links: Floats, allowed: NDArray[np.bool_], *, together: np.ufunc
     ) -> Floats:
         """The least total of runs and of links between them, by where the last one stands, shape
-        (ends,): a plain recursion over layers and stands."""
-        items = self.problem.chain.items
-        best = np.full((items + 1, self.ends), np.inf)
-        best[0, 0] = 0.0
-        for head in range(1, items + 1):
+        (weighings, ends): a plain recursion over layers and stands."""
+        # Runs that are not allowed cost without end, so that no arc need be asked twice.
+        runs = np.where(allowed, runs, np.inf)
+        if len(runs) * len(self.arcs.sources) <= MOST_TOGETHER:
+            return self._least(runs, links, allowed, together)
+        each = zip(runs[:, None], links[:, None], strict=True)
+        return np.concatenate([self._least(*one, allowed, together) for one in each])
+
+    def _least(
+        self, runs: Floats, links: Floats, allowed: NDArray[np.bool_], together: np.ufunc
+    ) -> Floats:
+        arcs, items = self.arcs, self.problem.chain.items
+        best = np.full((len(runs), items + 1, self.ends), np.inf)
+        best[:, 0, 0] = 0.0
+        may_begin = allowed[np.unique(arcs.options)].any(axis=0)
+        behind = links[:, arcs.links].swapaxes(1, 2)
+        for head in range(1, items + 1 if len(arcs.sources) else 0):
             allowance.look()
-            for option, arcs in enumerate(self.arcs):
-                tails = np.flatnonzero(allowed[option, :head, head])
-                if not len(tails) or not len(arcs.sources):
-                    continue
-                before = best[np.ix_(tails, arcs.sources)]
-                behind = links[np.ix_(arcs.links, tails)].T
-                own = runs[option, tails, head][:, None]
-                totals = together(together(before, behind), own).min(axis=0)
-                np.minimum.at(best[head], arcs.targets, totals)
-        return np.where(self._is_end, best[items], np.inf)
+            tails = np.flatnonzero(may_begin[:head, head])
+            if not len(tails):
+                continue
+            low, high = int(tails[0]), int(tails[-1]) + 1
+            before = best[:, low:high].take(arcs.sources, axis=2)
+            own = runs[:, :, low:high, head].take(arcs.options, axis=1).swapaxes(1, 2)
+            totals = together(together(before, behind[:, low:high]), own).min(axis=1)
+            best[:, head, arcs.reached] = np.minimum.reduceat(totals, arcs.firsts, axis=1)
+        return np.where(self._is_end, best[:, items], np.inf)
 
     def _walk(self) -> list[list[tuple[int, int, int]]] | None:
         """The arcs of each option; None where there are too many stands."""
@@ -242,6 +259,13 @@ def _no_link(problem: PlacedProblem) -> Link:
     return Link(sums, np.zeros((chain.items + 1, chain.run_peaks.shape[1])))
 
 
-def _arcs(every: list[tuple[int, int, int]]) -> _Arcs:
-    columns = np.array(every, dtype=np.intp).reshape(len(every), 3).T
-    return _Arcs(*columns)
+def _arcs(every: list[list[tuple[int, int, int]]]) -> _Arcs:
+    """Of the arcs of each option."""
+    rows = [
+        (target, source, option, link)
+        for option, arcs in enumerate(every)
+        for source, target, link in arcs
+    ]
+    columns = np.array(sorted(rows), dtype=np.intp).reshape(len(rows), 4).T
+    reached, firsts = np.unique(columns[0], return_index=True)
+    return _Arcs(*columns[1:], reached, firsts)

@@ -40,12 +40,13 @@ class PromiseSearch(StreamSearch):
     @property
     def bound(self) -> float:
         """Proved: no plan has a lower canonical value."""
+        floor = min(self.goal, self.floor)
         if not self.spread:
-            return 0.0
-        return min([self.goal, self.left, *(one[0] for one in self.open[:1])])
+            return floor
+        return max(floor, min([self.goal, self.left, *(one[0] for one in self.open[:1])]))
 
     def _run(self) -> None:
-        for forms in forms_of(self.candidates, in_ranges=True):
+        for forms in self._with_floor(forms_of(self.candidates, in_ranges=True)):
             self._add([form for form in forms if self.space.most_replicas(form)], 0.0)
         self.spread = True
         while self.open and time.monotonic() < self.deadline:

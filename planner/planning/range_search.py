@@ -47,13 +47,14 @@ class RangeSearch(RateSearch):
     @property
     def bound(self) -> float:
         """Proved: no plan has a lower canonical value."""
+        floor = min(self.goal, self.floor)
         if not self.spread:
-            return 0.0
+            return floor
         first = [one[0] for one in self.queue[:1]]
-        return min([self.goal, self.opening, self.left, *first])
+        return max(floor, min([self.goal, self.opening, self.left, *first]))
 
     def _run(self) -> None:
-        for forms in forms_of(self.candidates, in_ranges=True):
+        for forms in self._with_floor(forms_of(self.candidates, in_ranges=True)):
             for served in self._served(forms):
                 self._push(served, "room")
         self.spread = True

@@ -70,13 +70,15 @@ class RateSearch(StreamSearch):
     @property
     def bound(self) -> float:
         """Proved: no plan has a lower canonical value."""
+        floor = min(self.goal, self.floor)
         if not self.spread:
-            return 0.0
-        return min([self.goal, self.opening, self.left, *(one.bound for one in self.open)])
+            return floor
+        known = (self.goal, self.opening, self.left)
+        return max(floor, min([*known, *(one.bound for one in self.open)]))
 
-    def _soon(self) -> Best[Plan]:
+    def _at_once(self) -> Best[Plan]:
         if not self.candidates.opens_rate:
-            return super()._soon()
+            return super()._at_once()
         with allowance.in_part(SOON_S, SOON_SHARE) as is_limited:
             return self._any_plan() if is_limited else Best()
 
@@ -108,7 +110,7 @@ class RateSearch(StreamSearch):
             yield from self._served([form for form in deep if form.in_flight in (0, stages)])
 
     def _run(self) -> None:
-        for forms in forms_of(self.candidates):
+        for forms in self._with_floor(forms_of(self.candidates)):
             self.open += self._served(forms)
         # Of one stage the least times are exact, and soon give a plan that few forms can better.
         self.open.sort(key=lambda one: (one.form.stages > 1, one.bound), reverse=True)

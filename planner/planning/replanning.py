@@ -24,7 +24,7 @@ from planner.errors import InputError, NoPlanFoundError, TimeUpError, told
 from planner.guards import guarded
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
-from planner.plan import ChipRange, Plan, Stage
+from planner.plan import Plan, Stage
 from planner.planning.clusters import best_of
 from planner.planning.cutting_off import cut_off
 from planner.planning.partitioning import alone, check_left, result_alone, stages_alone
@@ -32,7 +32,6 @@ from planner.pricing.collectives import hop_s
 from planner.pricing.drafts import serving_prices
 from planner.pricing.holdings import layers_of, split_of
 from planner.pricing.price_list import PriceList, Split
-from planner.pricing.timing import hop_between
 from planner.scoring.plans import score_plan
 from planner.solver.chain import placed
 from planner.solver.chain.placed import Place, PlacedProblem
@@ -366,7 +365,8 @@ def singles(boxes: Iterable[ClusterBox]) -> Iterator[ClusterBox]:
 def _replanning(before: Result, best: Result, lost: tuple[int, ...], search: _Moving) -> Replanning:
     if search.best is None:
         raise NoPlanFoundError(
-            "no plan without the lost chips was found in time; nothing is proved: allow more time"
+            "no plan without the lost chips was found in time; nothing is proved:"
+            f" {allowance.remedy()}"
         )
     plan = stages_alone(search.best.plan)
     if before.workload.batch_size is None:
@@ -422,14 +422,12 @@ def moving_s(moves: tuple[Move, ...], topology: Topology) -> float:
     def received_s(move: Move) -> float:
         if not topology.levels:
             return 0.0
-        here = ChipRange(first=move.chip, count=1)
-        ways = [
-            hop_between(topology, ChipRange(first=source, count=1), here) for source in move.sources
-        ]
-        level, hops = min(
-            ((level, hops) for level, hops in ways if level is not None),
-            default=(len(topology.levels) - 1, 1),
-        )
+        level, hops = len(topology.levels) - 1, 1
+        if move.sources:
+            sources = np.array(move.sources)
+            here = np.full_like(sources, move.chip)
+            levels, each_hops = topology.ways((sources, sources), (here, here))
+            level, hops = min(zip(levels.tolist(), each_hops.tolist(), strict=True))
         return float(hop_s(topology, level, hops, move.moved_bytes))
 
     totals: dict[int, float] = {}

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,9 @@ from planner import allowance
 from planner.answers.proof import AS_GOOD, StoppedBy
 from planner.plan import Plan
 from planner.planning.best import Best
-from planner.planning.first_plans import first_plan, soon
-from planner.planning.search import Course, Progress
+from planner.planning.engine_search import EngineSearch
+from planner.planning.limited import LimitedCourse
+from planner.planning.search import Progress
 from planner.solver.rows.choice import Choice, ChoiceModel
 from planner.solver.rows.choice import Rows as Stated
 from planner.space.candidates import Candidates
@@ -217,7 +219,7 @@ class Hunt:
         return value
 
 
-class RowSearch(Course[Plan]):
+class RowSearch(LimitedCourse):
     """The best plan of the engine's space, chosen and proved by CP-SAT."""
 
     candidates: Candidates
@@ -265,7 +267,8 @@ class RowSearch(Course[Plan]):
     @property
     def bound(self) -> float:
         """Proved: no plan has a lower canonical value."""
-        return 0.0 if self.hunt is None else self.hunt.bound
+        floor = min(self.goal, self.floor)
+        return floor if self.hunt is None else max(floor, self.hunt.bound)
 
     @property
     def models(self) -> int:
@@ -280,11 +283,10 @@ class RowSearch(Course[Plan]):
         is_proved = self.hunt is not None and self.bound >= self.hunt.goal * (1 - MILLIONTH)
         return "proof" if is_proved else "time"
 
-    def _soon(self) -> Best[Plan]:
-        return soon(self.candidates)
-
-    def _at_last(self) -> Best[Plan]:
-        return first_plan(self.candidates)
+    def _like(self, candidates: Candidates, **options: Any) -> EngineSearch:
+        return EngineSearch(
+            candidates, enough=self.enough, hopeless=self.hopeless, nice=False, **options
+        )
 
     def _fall_back(self) -> None:
         # What was found in a step that was cut off counts too.
@@ -294,7 +296,7 @@ class RowSearch(Course[Plan]):
 
     def _run(self) -> None:
         blocks = []
-        for rows in self.table.blocks():
+        for rows in self._with_floor(self.table.blocks()):
             allowance.look()
             bounds = Priced(self.table, rows).bounds()
             useful = np.flatnonzero(bounds < math.inf)

@@ -245,6 +245,8 @@ class Course(Generic[N]):
         self.spare: Best[N] = Best()
         """A plan that was found at once, for a search that is cut off before it has a better
         one."""
+        self.floor = 0.0
+        """Proved of all plans before they are told apart."""
         self.done = 0
         self.interrupted = False
 
@@ -284,6 +286,13 @@ class Course(Generic[N]):
         if self.stopped_by != "proof":
             self._fall_back()
         self._round_off()
+
+    def early(self) -> Best[N]:
+        """A plan without a search, of which nothing is proved; none where there is no limit to the
+        time, or too little of it."""
+        with allowance.until(self.deadline), suppress(TimeUpError):
+            return self._soon()
+        return Best()
 
     def _soon(self) -> Best[N]:
         """Any plan, where time is short."""
@@ -366,8 +375,6 @@ class BoxSearch(Course[N], Generic[B, P, R, N]):
         takes a while."""
         self.spread = False
         """Whether all plans are in `open`."""
-        self.floor = 0.0
-        """Proved of all plans before they were put in boxes."""
 
     @property
     def bound(self) -> float:

@@ -6,19 +6,16 @@ from collections.abc import Callable
 from functools import cached_property
 
 from planner.answers.proof import StoppedBy
-from planner.plan import Plan
-from planner.planning.best import Best
-from planner.planning.first_plans import first_plan, soon
-from planner.planning.search import CLOSE, Course, Progress
+from planner.planning.limited import LimitedCourse
+from planner.planning.search import CLOSE, Progress
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace
 from planner.space.streams import Streams
 
 
-class StreamSearch(Course[Plan]):
+class StreamSearch(LimitedCourse):
     """A search over forms of plans, each bounded by the least that its times can be."""
 
-    candidates: Candidates
     engine_value = math.inf
     """Of a wider space alone; see `FreeSearch`."""
 
@@ -52,12 +49,6 @@ class StreamSearch(Course[Plan]):
     def streams(self) -> Streams:
         """Likewise."""
         return Streams(self.space)
-
-    def _soon(self) -> Best[Plan]:
-        return soon(self.candidates)
-
-    def _at_last(self) -> Best[Plan]:
-        return first_plan(self.candidates)
 
     @property
     def stopped_by(self) -> StoppedBy:

@@ -116,9 +116,11 @@ class Candidates:
         question: Question,
         *,
         exclude: tuple[int, ...] = (),
+        served: Served | None = None,
     ) -> None:
         """`exclude` names chips that no plan may use; the engine's space alone knows them, for
-        others a machine without some of its chips is a cluster of one pool."""
+        others a machine without some of its chips is a cluster of one pool. `served`: the same as
+        was made before."""
         if not graph.is_chain:
             raise InputError(
                 f"{graph.name} is not a chain of layers, and partition() plans chains only;"
@@ -137,7 +139,7 @@ class Candidates:
             question,
         )
         self.exclude = exclude
-        self.served = Served(graph, topology, workload)
+        self.served = served or Served(graph, topology, workload)
         self.prices = self.served.prices
         self.packing: Packing = packing_of(topology)
         self.draws, self.scope = chosen_power(topology, question.power_scope)
@@ -636,12 +638,32 @@ class Candidates:
         """Of one step by kind of layer: boxes share most of their steps."""
         key = split, step, whole
         if key not in self._seconds_of:
-            allowance.look()
-            reach = reach_of(self.topology, split, 0)
-            self._seconds_of[key] = self.prices.prices(split, step, reach, whole=whole).seconds.sum(
-                axis=0
-            )
+            self._price(split, [step], whole=whole)
         return self._seconds_of[key]
+
+    def _price(self, split: Split, steps: Sequence[Step], *, whole: bool) -> None:
+        """Keep what steps take under a split."""
+        allowance.look()
+        reach = reach_of(self.topology, split, 0)
+        found = self.prices.prices_of_steps(split, steps, reach, whole=whole)
+        for step, prices in zip(steps, found, strict=True):
+            self._seconds_of[split, step, whole] = prices.seconds.sum(axis=0)
+
+    def _price_together(self, ends: tuple[Schedule, ...]) -> None:
+        """Keep what all steps of a box take under each option: together they are priced in half
+        the time."""
+        for whole in (True, False):
+            asked = [at for at in ends if at.relaxed is not whole]
+            steps = dict.fromkeys(
+                step
+                for at in asked
+                for step in (at.decode, at.prefill, at.packed)
+                if step.decode or at.prefill_passes > 0
+            )
+            for split in self.options if steps else ():
+                new = [one for one in steps if (split, one, whole) not in self._seconds_of]
+                if new:
+                    self._price(split, new, whole=whole)
 
     def _holdings(self, split: Split, at: Schedule) -> Holdings:
         key = split, at.most_tokens
@@ -655,6 +677,7 @@ class Candidates:
         replica, shape (options, layers, RESOURCES), and the buffers of a chip [B]; the second
         half of the options, where there is one, is for whole models with tied weights."""
         low = ends[0]
+        self._price_together(ends)
         resources = np.zeros((len(self.options), len(self.graph.layers), RESOURCES))
         for end, at in enumerate(ends):
             resources[:, :, Resource.DECODE.at(end)] = self._step_s(at, at.decode)

@@ -664,6 +664,21 @@ class EngineSpace:
         market = Market(self, figures, figures, room, replicas)
         return Found(span, int(market.replicas), cut.value, cut.borders)
 
+    def with_cut(self, span: Span, borders: tuple[int, ...]) -> Found | None:
+        """The plan of a span of one batch that is cut so, where it fits and keeps all limits."""
+        at = self.moment(span)
+        whole = span.form.stages == 1
+        peaks = self.alone(at) if whole else self.chain(span.form, at, at).peaks_of(borders)
+        if not np.isfinite(peaks).all():
+            return None
+        figures = self.figures(span.form, at, peaks)
+        room, replicas = np.array(self.most_replicas(span.form)), np.array(span.replicas)
+        value = float(self.worth(figures, figures, room, replicas))
+        if value == math.inf:
+            return None
+        market = Market(self, figures, figures, room, replicas)
+        return Found(span, int(market.replicas), value, borders)
+
     def recut(self, found: Found, own: tuple[int, ...], equal: float) -> Iterator[Found]:
         """The same plan with other cuts that are as good: the engine's own, and those that keep
         every load at least as low."""

@@ -10,6 +10,7 @@ micro-batches; where the batch is open, all of them, on all replicas, as large a
 
 import itertools
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,10 @@ Places = NDArray[np.intp]
 
 MOST_MICRO_BATCHES = 32
 """In flight."""
+LIKELY_CUTS, LIKELY_WIDTHS = 6, 2
+"""Cuts of the feed-forward half that are tried first, and how many widths of each."""
+COARSE_SIZES = 40
+"""Sizes of a pass among which one is looked for first."""
 MOST_SEQUENCES = 8192
 """On a replica of the attention."""
 
@@ -135,6 +140,20 @@ def experts_options(pair: Pair) -> list[ExpertsOption]:
     return found
 
 
+def likely_experts(pair: Pair) -> Iterator[ExpertsOption]:
+    """A few of them, the widest of the coarsest cuts first."""
+    served = pair.experts
+    for number, cut in enumerate(reversed(cuts_of(served.graph))):
+        if number == LIKELY_CUTS:
+            return
+        stages = len(cut) - 1
+        every = _chips_of_stages(served.graph, served.topology.chips // stages)
+        for chips in every[-1 : -1 - LIKELY_WIDTHS : -1]:
+            option = _experts_option(pair, _experts_plan(served.graph, cut, chips, False))
+            if option is not None:
+                yield option
+
+
 def _experts_option(pair: Pair, plan: Plan) -> ExpertsOption | None:
     served = pair.experts
     held = _fullest(served, plan)
@@ -222,11 +241,11 @@ def _experts_plan(graph: ModelGraph, cut: list[int], chips: int, straight: bool)
     return Plan(stages=tuple(stages))
 
 
-def points_of(pair: Pair, replicas: int, most_sequences: int) -> Points:
-    """The ways to cut the batch, the given one or any."""
+def points_of(pair: Pair, replicas: int, most_sequences: int, *, coarsely: bool = False) -> Points:
+    """The ways to cut the batch, the given one or any; `coarsely`: of any some few."""
     given = pair.workload.batch_size
     if given is None:
-        return _open_points(replicas, most_sequences)
+        return _open_points(replicas, most_sequences, COARSE_SIZES if coarsely else None)
     passes = np.arange(1, min(MOST_MICRO_BATCHES, given) + 1)
     cut = [pair.passes_of(given, replicas, int(each)) for each in passes]
     mine, together = np.array(cut, dtype=float).T
@@ -241,8 +260,11 @@ def points_of(pair: Pair, replicas: int, most_sequences: int) -> Points:
     )
 
 
-def _open_points(replicas: int, most_sequences: int) -> Points:
+def _open_points(replicas: int, most_sequences: int, count: int | None) -> Points:
+    """Of all sizes of a pass, or of so many."""
     sizes = np.arange(1, most_sequences + 1)
+    if count is not None and most_sequences > count:
+        sizes = np.unique(np.geomspace(1, most_sequences, count).astype(np.intp))
     micro_batches = np.arange(1, MOST_MICRO_BATCHES + 1)
     passes, column = np.nonzero(micro_batches[:, None] * sizes <= most_sequences)
     count = micro_batches[passes].astype(float)

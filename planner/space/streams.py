@@ -77,10 +77,15 @@ class Streams:
 
     def load_of(self, form: Form) -> Load | None:
         """Of a form by even cuts, at one request a second; those of its split are made with it."""
-        if not self._known:
-            for forms in forms_of(self.space.candidates, self.space.ways):
+        if form not in self._known:
+            candidates = self.space.candidates
+            made: dict[Form, Load | None] = {}
+            # Where chips are out of use, all splits together take little longer than one.
+            among = candidates if candidates.exclude else candidates.under(form.split)
+            for forms in forms_of(among, self.space.ways):
                 if forms:
-                    self._known |= zip(forms, self.loads(forms), strict=True)
+                    made |= dict(zip(forms, self.loads(forms), strict=True))
+            self._known |= made
         return self._known[form]
 
     # ── Loads ────────────────────────────────────────────────────────────────────────────────

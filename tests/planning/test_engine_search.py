@@ -155,7 +155,7 @@ def test_ctrl_c_before_all_boxes_are_there_proves_nothing():
     assert search.best.plan is not None  # one of the first that come to mind
 
 
-@pytest.mark.parametrize("ticks", [20, 60, 150, 400])
+@pytest.mark.parametrize("ticks", [60, 150, 400])
 def test_the_end_of_time_leaves_a_bound_that_holds(whole, ticks):
     with ticking(1.0):
         search = hard(time_limit_s=float(ticks))
