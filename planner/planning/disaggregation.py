@@ -556,7 +556,7 @@ class _Rectangles:
             ]
             bound = self.asked.value(self.asked.least, (floors[0], floors[1]))
             if bound < math.inf:
-                self.open = [(max(bound, known), *rest) for known, *rest in self.open]
+                self.open = [(max(bound, known), number, at) for known, number, at in self.open]
 
     @property
     def _ends(self) -> Iterator[tuple[int, int]]:

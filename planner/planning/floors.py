@@ -65,7 +65,8 @@ def _wanted_tokens_per_s(candidates: Candidates) -> float:
     limits = dict(candidates.limits)
     output_tokens = candidates.workload.output_tokens
     requests = limits.get("requests_per_s", 0.0) * output_tokens
-    return max(limits.get("tokens_per_s", 0.0), requests)
+    tokens: float = limits.get("tokens_per_s", 0.0)
+    return max(tokens, requests)
 
 
 def _of_stream(candidates: Candidates, field: str) -> float:

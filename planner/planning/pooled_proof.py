@@ -178,7 +178,7 @@ class _Pools:
         arcs, items = self.arcs, self.problem.chain.items
         best = np.full((len(runs), items + 1, self.ends), np.inf)
         best[:, 0, 0] = 0.0
-        may_begin = allowed[np.unique(arcs.options)].any(axis=0)
+        may_begin: NDArray[np.bool_] = np.logical_or.reduce(allowed[np.unique(arcs.options)])
         behind = links[:, arcs.links].swapaxes(1, 2)
         for head in range(1, items + 1 if len(arcs.sources) else 0):
             allowance.look()
@@ -266,6 +266,6 @@ def _arcs(every: list[list[tuple[int, int, int]]]) -> _Arcs:
         for option, arcs in enumerate(every)
         for source, target, link in arcs
     ]
-    columns = np.array(sorted(rows), dtype=np.intp).reshape(len(rows), 4).T
-    reached, firsts = np.unique(columns[0], return_index=True)
-    return _Arcs(*columns[1:], reached, firsts)
+    targets, sources, options, links = np.array(sorted(rows), dtype=np.intp).reshape(-1, 4).T
+    reached, firsts = np.unique(targets, return_index=True)
+    return _Arcs(sources, options, links, reached, firsts)

@@ -154,10 +154,10 @@ class Candidates:
         )
         self._check_known()
         rate = workload.requests_per_s
-        served: tuple[tuple[str, float], ...] = ()
+        kept: tuple[tuple[str, float], ...] = ()
         if rate is not None and not self.opens_rate:
-            served = (("tokens_per_s", rate * workload.output_tokens),)
-        self.limits = (*question.limits, *served)
+            kept = (("tokens_per_s", rate * workload.output_tokens),)
+        self.limits = (*question.limits, *kept)
         tied = graph.tied_layers
         self.tied = tied if tied and len(graph.layers) > 1 else ()
         self.offer(self.splits)

@@ -267,13 +267,13 @@ def _open_points(replicas: int, most_sequences: int, count: int | None) -> Point
         sizes = np.unique(np.geomspace(1, most_sequences, count).astype(np.intp))
     micro_batches = np.arange(1, MOST_MICRO_BATCHES + 1)
     passes, column = np.nonzero(micro_batches[:, None] * sizes <= most_sequences)
-    count = micro_batches[passes].astype(float)
-    seated = count * sizes[column].astype(float)
+    cuts = micro_batches[passes].astype(float)
+    seated = cuts * sizes[column].astype(float)
     return Points(
         sizes.astype(float),
         replicas * sizes.astype(float),
         column,
-        count,
+        cuts,
         replicas * seated,
         seated,
     )
