@@ -149,7 +149,7 @@ def _read(given: AnyCertificate | str | Path) -> AnyCertificate:
     try:
         return certificate_from(text)
     except InputError as error:
-        raise InputError(f"{shortened(given)}: {error}") from None
+        raise InputError(f"{given}: {error}") from None
 
 
 def certificate_from(text: str) -> AnyCertificate:
