@@ -310,14 +310,15 @@ class ClusterCandidates:
             self._each_of[split] = [under[number] for number in kinds]
         return self._each_of[split]
 
-    def _open_replicas(self, head: int) -> list[int]:
-        """Numbers of replicas worth trying where the batch is open: as many as there is room
-        for, or as the limits allow."""
+    def _open_replicas(self, head: int, *, free_links: bool = False) -> list[int]:
+        """Numbers of replicas worth trying where the batch is open: all, since replicas share the
+        links between pools, so that more of them are not always better; where links take no time,
+        as many as there is room for, or as the limits allow."""
         most = self.cluster.pools[head].free_chips
+        shared = len(self.cluster.pools) > 1 and not free_links
         counted = any(name in (*HELD, *PER_TOKEN) for name, _ in self.question.limits)
-        # At a rate each of more replicas has less to do, but all of them share the links.
         counted |= self.workload.requests_per_s is not None
-        if counted or any(pool.exclude for pool in self.cluster.pools):
+        if shared or counted or any(pool.exclude for pool in self.cluster.pools):
             return list(range(most, 0, -1))
         kinds = [self.each[number] for number in dict.fromkeys(self.cluster.kinds)]
         found = {replicas for candidates in kinds for replicas in candidates.open_replicas()}
@@ -335,7 +336,8 @@ class ClusterCandidates:
                 continue
             found = candidates.boxes()
             if self.workload.batch_size is None and not candidates.one_will_do:
-                found = (candidates.open_box(replicas) for replicas in self._open_replicas(head))
+                numbers = self._open_replicas(head, free_links=True)
+                found = (candidates.open_box(replicas) for replicas in numbers)
             for box in found:
                 yield ClusterBox(box, head)
 

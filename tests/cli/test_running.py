@@ -164,7 +164,10 @@ def test_a_plan_of_a_file_is_run(run, ranks, model, tmp_path):
         (("MODEL", "--tensor", "3"), "does not divide"),
         (("MODEL", "--software", "vllm"), "--software vllm is of vllm; the runner is priced as"),
         (("MODEL", "--clock", "sun"), "--clock must be cpu or wall"),
-        (("MODEL", "--pipeline", "4", "--clock", "wall"), "4 ranks share 2 cores, so wall-clock times are wrong"),
+        (
+            ("MODEL", "--pipeline", "4", "--clock", "wall"),
+            "4 ranks share 2 cores, so wall-clock times are wrong",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_refused_in_a_sentence(run, ranks, model, given, words):

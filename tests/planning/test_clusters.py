@@ -9,6 +9,7 @@ import planner as pl
 from planner.answers.question import FIELDS, question_of
 from planner.answers.results import ClusterResult
 from planner.machines.cluster import Cluster, Pool, PoolLink
+from planner.plan import ChipRange
 from planner.planning.engine_search import EngineClusterSearch
 from planner.space.cluster_candidates import ClusterCandidates
 from tests.clock import ticking
@@ -393,16 +394,18 @@ def test_one_more_pool_never_makes_it_worse(number):
         assert worse >= -slack if field in HIGHER_IS_BETTER else worse <= slack
 
 
-def two_chips(memory_share: float, layers: int = 4) -> OnPools:
-    """Two pools of a chip each, which hold so much of the model each."""
+def two_pools(
+    memory_share: float, layers: int = 4, *, chips: int = 1, link_bytes_per_s: float = 1e10
+) -> OnPools:
+    """Two pools of like chips, each of which holds so much of the model."""
     graph = tiny_graph(layers, vocabulary=1000)
     software = tiny_software(
         engine=tiny_engine(), most_sequences=9, most_tensor_parallel=1, usable_memory_fraction=1.0
     )
     chip = tiny_chip(memory_share * graph.weight_bytes)
-    topology = tiny_topology(1, chip=chip, software=software)
+    topology = tiny_topology(chips, chip=chip, software=software)
     pools = tuple(Pool(name=name, topology=topology) for name in ("a", "b"))
-    link = PoolLink(between=("a", "b"), bandwidth_bytes_per_s=1e10, latency_s=1e-6)
+    link = PoolLink(between=("a", "b"), bandwidth_bytes_per_s=link_bytes_per_s, latency_s=1e-6)
     work = pl.Workload(batch_size=None, prompt_tokens=2000, output_tokens=20)
     return OnPools(graph, Cluster(name="two", pools=pools, links=(link,)), work)
 
@@ -419,7 +422,7 @@ def two_chips(memory_share: float, layers: int = 4) -> OnPools:
 )
 @pytest.mark.parametrize("field", ["tokens_per_s", "energy_per_token_j"])
 def test_memory_for_few_sequences_on_both_pools_is_used(share, field):
-    case = two_chips(share)
+    case = two_pools(share)
     best = best_on_pools(case, field, {}, scored_on_pools(case))
     result = solved(*case, field, space="engine")
     free = solved(*case, field, space="any")
@@ -430,9 +433,37 @@ def test_memory_for_few_sequences_on_both_pools_is_used(share, field):
     assert sign * (free.objective - result.objective) <= 1e-9 * abs(result.objective)
 
 
+@pytest.mark.parametrize("space", ["engine", "any"])
+def test_fewer_replicas_than_there_is_room_for_keep_a_limit_on_a_link_that_they_share(space):
+    graph, cluster, work = two_pools(0.65, chips=4, link_bytes_per_s=1e9)
+    work = work.replace(prompt_tokens=20)
+    limits = {"tpot_s": 214e-6}
+    result = solved(graph, cluster, work, "tokens_per_s", limits, space=space)
+    assert result is not None
+    assert result.status == "optimal"
+
+    def served(replicas: int) -> tuple[float, float]:
+        plan = result.plan
+        stages = [stage.replace(groups=ranges(replicas)) for stage in plan.stages]
+        fewer = plan.replace(stages=tuple(stages), batch_size=replicas)
+        score = pl.score_pooled_plan(fewer, graph, cluster, work)
+        return score.tpot_s, score.tokens_per_s
+
+    # A replica over both pools is as fast as a chip of each, and all hand on over the one link: of
+    # four, for which there is room, none keeps the limit; of three each does.
+    assert result.plan.replicas == 3
+    assert served(4)[0] > limits["tpot_s"] > served(3)[0]
+    assert served(3)[1] == result.objective > served(2)[1]
+
+
+def ranges(count: int) -> tuple[ChipRange, ...]:
+    """So many groups of a chip."""
+    return tuple(ChipRange(first=number, count=1) for number in range(count))
+
+
 @pytest.mark.parametrize("limit_s", [3, 10, 30, 100])
 def test_in_little_time_any_plan_is_no_worse_than_that_of_the_engine(limit_s):
-    case = two_chips(0.75)
+    case = two_pools(0.75)
     reached = {}
     for space in ("engine", "any"):
         with ticking(1.0), contextlib.suppress(pl.NoPlanFoundError):
@@ -447,7 +478,7 @@ def test_in_little_time_any_plan_is_no_worse_than_that_of_the_engine(limit_s):
 @pytest.mark.parametrize("number", mostly_slow(range(some(6, 30)), but=(0, 1)))
 def test_where_memory_is_tight_any_number_of_sequences_is_looked_at(number):
     dice = random.Random(f"tight {number}")
-    case = two_chips(dice.choice((0.6, 0.7, 0.75, 0.85, 0.95)), dice.choice((3, 4)))
+    case = two_pools(dice.choice((0.6, 0.7, 0.75, 0.85, 0.95)), dice.choice((3, 4)))
     prompt_tokens = dice.choice((500, 2000, 4000))
     case = case._replace(workload=case.workload.replace(prompt_tokens=prompt_tokens))
     check_on_pools(case, dice.choice(PLANNED), dice)
@@ -535,7 +566,7 @@ def test_at_a_rate_a_cluster_of_one_pool_gives_what_its_topology_gives(space):
 
 @pytest.mark.slow
 def test_at_a_higher_rate_nothing_that_users_wait_for_is_sooner():
-    case = share_of_most(two_chips(0.8), 0.05, "engine")
+    case = share_of_most(two_pools(0.8), 0.05, "engine")
     assert case is not None
     lowest = case.workload.requests_per_s
     for field in ("tpot_s", "ttft_s", "request_s"):
@@ -548,7 +579,7 @@ def test_at_a_higher_rate_nothing_that_users_wait_for_is_sooner():
 
 @pytest.mark.slow
 def test_a_rate_that_pools_cannot_serve_is_told_with_the_most_that_they_can():
-    case = two_chips(0.8)
+    case = two_pools(0.8)
     with pytest.raises(pl.InfeasibleError, match="is more than any plan on two can serve") as no:
         pl.partition_cluster(*at_a_rate(case, 1e6), minimize="tpot_s")
     most = no.value.capacity
@@ -559,7 +590,7 @@ def test_a_rate_that_pools_cannot_serve_is_told_with_the_most_that_they_can():
 
 @pytest.mark.slow
 def test_a_result_at_a_rate_is_confirmed_without_the_solver():
-    case = share_of_most(two_chips(0.8), 0.5, "engine")
+    case = share_of_most(two_pools(0.8), 0.5, "engine")
     assert case is not None
     for field in ("tpot_s", "ttft_s", "usd_per_million_tokens"):
         result = solved(*case, field)
@@ -572,13 +603,13 @@ def test_a_result_at_a_rate_is_confirmed_without_the_solver():
 
 @pytest.mark.parametrize("field", ["tokens_per_s", "requests_per_s", "mfu_fraction"])
 def test_what_a_rate_settles_on_pools_is_not_asked_for(field):
-    case = at_a_rate(two_chips(0.8), 1.0)
+    case = at_a_rate(two_pools(0.8), 1.0)
     with pytest.raises(pl.InputError, match=rf"^{field} is fixed by Workload.requests_per_s"):
         pl.partition_cluster(*case, maximize=field)
 
 
 def test_percentiles_on_pools_are_read_and_not_asked_for():
-    case = share_of_most(two_chips(0.8), 0.5, "engine")
+    case = share_of_most(two_pools(0.8), 0.5, "engine")
     assert case is not None
     score = solved(*case, "ttft_s").score
     assert score.ttft_p50_s < score.ttft_p99_s
@@ -588,7 +619,7 @@ def test_percentiles_on_pools_are_read_and_not_asked_for():
 
 
 def test_a_rate_that_is_open_is_not_looked_for_on_pools():
-    case = two_chips(0.8)
+    case = two_pools(0.8)
     workload = pl.Workload(arrivals="poisson")
     with pytest.raises(pl.InputError, match="on clusters, and with exclude=, give the rate"):
         pl.partition_cluster(case.graph, case.cluster, workload, minimize="tpot_s")
