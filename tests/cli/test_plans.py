@@ -23,9 +23,12 @@ def test_a_plan_is_printed_with_its_proof_and_nothing_on_standard_error(run):
 
 
 @pytest.mark.slow
-def test_a_plan_that_needs_more_memory_than_is_allowed_is_refused_in_a_sentence(run):
+def test_a_plan_that_needs_more_memory_than_is_allowed_is_refused_in_a_sentence(run, monkeypatch):
     asked = ("plan", *SMALL, "--space", "any", "--solver", "cp-sat", "--memory-limit")
     assert run(*asked, "1GB").status == 0
+    assert "must be at least 100 MB, not 0.001 MB" in refused(run(*asked, "1kB"), 2)
+    # So small a model would not do for more.
+    monkeypatch.setattr("planner.allowance.LEAST_BYTES", 1.0)
     said = refused(run(*asked, "1kB"), 2)
     assert "of memory, and 1e-06 GB are allowed" in said
     assert said.endswith("--memory-limit)")

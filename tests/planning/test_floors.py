@@ -38,7 +38,7 @@ FIELDS = (
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     number=st.integers(0, 39),
     work=st.sampled_from(WORKLOADS),

@@ -47,6 +47,7 @@ DIRECTIONS = {
 }
 PRICED_BY = (
     "errors.py",
+    "faults.py",
     "allowance.py",
     "guards.py",
     "records.py",
@@ -67,6 +68,8 @@ PRICED_BY = (
     "planning/cutting_off.py",
     "planning/engine_search.py",
     "planning/first_plans.py",
+    "planning/floors.py",
+    "planning/limited.py",
     "planning/polishing.py",
     "planning/promise_search.py",
     "planning/range_search.py",

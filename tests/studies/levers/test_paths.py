@@ -82,7 +82,7 @@ def test_whole_numbers_stay_whole():
         ("fabrics[0].latency_s", "x1.2.3", "must be a number, 'x2' or"),
         ("software.usable_memory_fraction", "much", "must be a number, 'x2' or"),
         ("power.chip_w", "x2", "give a number"),
-        ("software.usable_memory_fraction", 3, "less than or equal to 1"),
+        ("software.usable_memory_fraction", 3, "at most 1"),
     ],
 )
 def test_wrong_changes_are_refused(path, change, words):
