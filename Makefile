@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	$(BIN)/planner compare llama-3.1-70b hgx-h100 groq-lpu-chain cerebras-cs3:4 --weights fp8 --batch 8
 
 test: check
-	$(BIN)/python -m pytest -n 2 --dist worksteal --heaviest 10 --nbmake --nbmake-timeout=3600 notebooks tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal --heaviest 25 --nbmake --nbmake-timeout=3600 notebooks tests
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check planner tests benchmarks spread_planner.py hatch_build.py docs/conf.py docs/extensions

@@ -8,7 +8,8 @@ of them in the fast lane, and `spread`, `paired` and `some` keep all but a few f
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -106,6 +107,7 @@ def pytest_terminal_summary(
         terminalreporter.section(f"heaviest tests, seconds of CPU; {total:.0f} in all")
     for name in heaviest:
         terminalreporter.write_line(f"{worked[name]:8.2f}  {name}")
+    _tell_files(terminalreporter, worked, len(heaviest))
     slow = {report.nodeid for report in reports if "slow" in report.keywords}
     forgotten = [
         name
@@ -116,3 +118,16 @@ def pytest_terminal_summary(
         terminalreporter.section(f"over {2 * SLOW_CPU_S} s of CPU and not marked slow")
     for name in forgotten:
         terminalreporter.write_line(f"{worked[name]:8.2f}  {name}")
+
+
+def _tell_files(
+    terminalreporter: pytest.TerminalReporter, worked: Mapping[str, float], count: int
+) -> None:
+    """List as many of the heaviest files."""
+    files: Counter[str] = Counter()
+    for name, cpu in worked.items():
+        files[name.partition("::")[0]] += cpu
+    if count:
+        terminalreporter.section("heaviest files, seconds of CPU")
+    for name, cpu in files.most_common(count):
+        terminalreporter.write_line(f"{cpu:8.1f}  {name}")

@@ -16,6 +16,7 @@ import pytest
 import planner as pl
 from planner.pricing.deployment import Deployment
 from planner.pricing.served import Served
+from tests.lanes import spread
 
 GIB = 2.0**30
 SEQUENCES, TOKENS = 1024, 8192
@@ -126,7 +127,7 @@ def test_only_the_last_stage_samples(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("space", ["engine", "any"])
+@pytest.mark.parametrize("space", spread(["engine", "any"], 1))
 def test_the_search_leaves_as_much_room_as_the_score(space):
     graph = pl.load_model("llama-3.2-1b").cut(4)
     machine = pl.load_topology("hgx-h100", chips=4, software="vllm")

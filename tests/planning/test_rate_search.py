@@ -9,7 +9,7 @@ import planner as pl
 from planner.report.text import question_lines
 from tests.engine_questions import CONSTANT, random_case, random_machine
 from tests.instances import tiny_chip, tiny_graph, tiny_software, tiny_topology
-from tests.lanes import some
+from tests.lanes import some, spread
 from tests.stream_oracle import (
     all_reached,
     keeps,
@@ -111,7 +111,7 @@ def check_verified(result):
 @pytest.mark.slow
 def test_what_is_promised_more_surely_is_promised_to_fewer():
     rates = []
-    for sure in (None, 0.8, 0.95):
+    for sure in spread([None, 0.8, 0.95], 2):
         result = pl.partition(LLAMA, H100, CHAT, maximize="tokens_per_s", limits=PROMISE, sure=sure)
         rates.append(result.plan.requests_per_s)
         if sure is not None:

@@ -8,6 +8,7 @@ from planner.studies.audits import prices
 from planner.studies.audits.cases import Case
 from planner.studies.audits.claims import Claim
 from planner.units import spoken, trimmed
+from tests.lanes import EVERYTHING
 
 EIGHT = {"topology": "hgx-h100", "chips": 1, "model": "llama-3.1-8b", "weight_dtype": "fp8"}
 
@@ -71,8 +72,9 @@ def test_a_rate_of_one_chip_may_come_near_a_share_of_several():
     assert finding.verdict == "plausible at batch"
     assert "as a share of 2 chips" in finding.text
     assert "within the engine's error" in finding.law
-    (absurd,) = verdicts(prices.reach, claim.replace(weight_dtype="fp8", tokens_per_s=12_000))
-    assert absurd.verdict == "implausible"
+    if EVERYTHING:
+        (absurd,) = verdicts(prices.reach, claim.replace(weight_dtype="fp8", tokens_per_s=12_000))
+        assert absurd.verdict == "implausible"
 
 
 @pytest.mark.slow
