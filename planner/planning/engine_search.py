@@ -260,7 +260,7 @@ class EngineSearch(LimitedCourse):
 
         known = [one for one in (of(span.first), of(span.last)) if one is not None]
         low, high = span.first, span.last
-        while len(known) == 1 and high - low > ABOUT * high:
+        while len(known) == 1 and high - low > max(1, ABOUT * high):
             middle = (low + high) // 2
             found = of(middle)
             if found is None:

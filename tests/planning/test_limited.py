@@ -21,3 +21,15 @@ def test_a_plan_that_is_found_early_has_a_large_batch_where_that_is_better():
         found = EngineSearch(candidates, time_limit_s=2.0).early()
     assert whole.best.value <= found.value <= 1.5 * whole.best.value
     assert found.value == pytest.approx(candidates.allowed_value(found.plan), rel=1e-12)
+
+
+def test_a_guess_between_two_batches_that_are_next_to_one_another_ends():
+    """One keeps the limit and the other breaks it: there is none between them to look at."""
+    graph = pl.load_model("llama-3.1-70b", weight_dtype="fp8")
+    topology = pl.load_topology("hgx-h100", chips=8)
+    work = pl.Workload(batch_size=None, prompt_tokens=8192, output_tokens=1024)
+    asked = {"minimize": "usd_per_million_tokens", "limits": {"tpot_s": 0.03, "ttft_s": 5.0}}
+    with ticking(1.0):
+        result = pl.partition(graph, topology, work, time_limit_s=2e5, **asked)
+    assert result.status == "optimal"
+    assert result.elapsed_s < 5e4
