@@ -29,7 +29,7 @@ def test_a_guess_between_two_batches_that_are_next_to_one_another_ends():
     topology = pl.load_topology("hgx-h100", chips=8)
     work = pl.Workload(batch_size=None, prompt_tokens=8192, output_tokens=1024)
     asked = {"minimize": "usd_per_million_tokens", "limits": {"tpot_s": 0.03, "ttft_s": 5.0}}
-    with ticking(1.0):
-        result = pl.partition(graph, topology, work, time_limit_s=2e5, **asked)
+    # The clock stands still: what would go on for a part of the time never ends.
+    with ticking(0.0):
+        result = pl.partition(graph, topology, work, time_limit_s=60.0, **asked)
     assert result.status == "optimal"
-    assert result.elapsed_s < 5e4
