@@ -144,14 +144,9 @@ class EngineSearch(LimitedCourse):
         is_room = self.candidates.question.objective == "memory_headroom_bytes"
         return 0.0 if is_room else AS_GOOD
 
-    @property
-    def bound(self) -> float:
-        """Proved: no plan has a lower canonical value."""
-        floor = min(self.goal, self.floor)
-        if not self.spread:
-            return floor
-        known = (self.goal, self.least, self.opening, self.left)
-        return max(floor, min([*known, *(bound for bound, _, _ in self.open[:1])]))
+    def _bounds_left(self) -> list[float] | None:
+        known = (self.least, self.opening, self.left)
+        return [*known, *(bound for bound, _, _ in self.open[:1])] if self.spread else None
 
     @property
     def stopped_by(self) -> StoppedBy:

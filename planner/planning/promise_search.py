@@ -37,13 +37,8 @@ class PromiseSearch(StreamSearch):
         """The least first: what it is, a number, and what it is of."""
         self.numbers = itertools.count()
 
-    @property
-    def bound(self) -> float:
-        """Proved: no plan has a lower canonical value."""
-        floor = min(self.goal, self.floor)
-        if not self.spread:
-            return floor
-        return max(floor, min([self.goal, self.left, *(one[0] for one in self.open[:1])]))
+    def _bounds_left(self) -> list[float] | None:
+        return [self.left, *(one[0] for one in self.open[:1])] if self.spread else None
 
     def _run(self) -> None:
         for forms in self._with_floor(forms_of(self.candidates, in_ranges=True)):

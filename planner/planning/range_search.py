@@ -44,14 +44,9 @@ class RangeSearch(RateSearch):
         self.tried = 0
         """Forms all of whose cuts were told apart."""
 
-    @property
-    def bound(self) -> float:
-        """Proved: no plan has a lower canonical value."""
-        floor = min(self.goal, self.floor)
-        if not self.spread:
-            return floor
+    def _bounds_left(self) -> list[float] | None:
         first = [one[0] for one in self.queue[:1]]
-        return max(floor, min([self.goal, self.opening, self.left, *first]))
+        return [self.opening, self.left, *first] if self.spread else None
 
     def _run(self) -> None:
         for forms in self._with_floor(forms_of(self.candidates, in_ranges=True)):

@@ -67,14 +67,9 @@ class RateSearch(StreamSearch):
         self.opening = math.inf
         """Bound of the form that is just being looked at."""
 
-    @property
-    def bound(self) -> float:
-        """Proved: no plan has a lower canonical value."""
-        floor = min(self.goal, self.floor)
-        if not self.spread:
-            return floor
-        known = (self.goal, self.opening, self.left)
-        return max(floor, min([*known, *(one.bound for one in self.open)]))
+    def _bounds_left(self) -> list[float] | None:
+        known = (self.opening, self.left)
+        return [*known, *(one.bound for one in self.open)] if self.spread else None
 
     def _at_once(self) -> Best[Plan]:
         if not self.candidates.opens_rate:

@@ -268,6 +268,13 @@ class Course(Generic[N]):
     @property
     def bound(self) -> float:
         """Proved: no plan has a lower canonical value."""
+        least = min(self.goal, self.floor)
+        left = self._bounds_left()
+        return least if left is None else max(least, min([self.goal, *left]))
+
+    def _bounds_left(self) -> list[float] | None:
+        """Bounds that together are of all plans that are not looked at yet; None: they are not told
+        apart so far."""
         raise NotImplementedError
 
     def run(self) -> None:
@@ -376,13 +383,8 @@ class BoxSearch(Course[N], Generic[B, P, R, N]):
         self.spread = False
         """Whether all plans are in `open`."""
 
-    @property
-    def bound(self) -> float:
-        """Proved: no plan has a lower canonical value."""
-        least = min(self.goal, self.floor)
-        if not self.spread:
-            return least
-        return max(least, min([self.goal, *self.left, *(bound for bound, _, _ in self.open)]))
+    def _bounds_left(self) -> list[float] | None:
+        return [*self.left, *(bound for bound, _, _ in self.open)] if self.spread else None
 
     @property
     def stopped_by(self) -> StoppedBy:
